@@ -1,0 +1,20 @@
+"""Typed run configuration: parsed once, at the door, with every error reported at once."""
+
+from fcit_app.config.parse import PRESET_VALUE, check_clients, flatten, parse, parse_assignments
+from fcit_app.config.paths import resolve_paths
+from fcit_app.config.presets import PRESETS
+from fcit_app.config.schema import FEDERATED_METHODS, METHODS, RunConfig, Scalar
+
+__all__ = [
+    "FEDERATED_METHODS",
+    "METHODS",
+    "PRESETS",
+    "PRESET_VALUE",
+    "RunConfig",
+    "Scalar",
+    "check_clients",
+    "flatten",
+    "parse",
+    "parse_assignments",
+    "resolve_paths",
+]

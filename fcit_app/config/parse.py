@@ -1,0 +1,184 @@
+"""From Flower's flat scalars to a ``RunConfig`` and back; all problems in one ``ConfigError``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fcit_app.config.presets import DEFAULT_PRESET, PRESETS
+from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions
+from fcit_app.data.catalogue import CAPABILITIES, TASK_NAMES
+from fcit_app.errors import ConfigError
+
+PRESET_VALUE = "preset"
+"""As a key's value: take what the preset says."""
+
+_ALLOWED = field_descriptions()
+_CHOICES: dict[str, tuple[str, ...]] = {
+    key: tuple(text.removeprefix("one of ").split(", "))
+    for key, text in _ALLOWED.items()
+    if text.startswith("one of ") or key in ("aggregator", "scenario")
+}
+
+
+def parse(flat: Mapping[str, Scalar]) -> RunConfig:
+    """Build the configuration of a run from flat dotted keys.
+
+    Parameters
+    ----------
+    flat : Mapping[str, bool | int | float | str]
+        Keys of ``schema.KEYS``; strings are converted to the field's type. A key that is absent,
+        or whose value is the string ``"preset"``, takes the preset's value.
+
+    Returns
+    -------
+    RunConfig
+        Complete and checked; an empty ``out`` has become ``runs/<preset>/<method>``.
+
+    Raises
+    ------
+    ConfigError
+        With one entry in ``problems`` for each unknown key and each wrong value.
+    """
+    problems = [_unknown_key(key) for key in flat if key not in KEYS]
+    preset = flat.get("preset", PRESET_VALUE)
+    preset = DEFAULT_PRESET if preset == PRESET_VALUE else preset
+    if preset not in PRESETS:
+        problems.append(_wrong("preset", preset, "one of " + ", ".join(PRESETS), tuple(PRESETS)))
+    given = {k: v for k, v in flat.items() if k in KEYS and k != "preset" and v != PRESET_VALUE}
+    base = PRESETS[str(preset) if preset in PRESETS else DEFAULT_PRESET]
+    values: dict[str, Any] = {**base, **given, "preset": str(preset)}
+    values["tasks"] = _names(values["tasks"])
+    if values["out"] == "":
+        values["out"] = f"runs/{preset}/{values['method']}"
+    config: RunConfig | None = None
+    try:
+        config = RunConfig.model_validate(_nest(values))
+    except ValidationError as error:
+        problems += [_explain(entry, values) for entry in error.errors()]
+    problems += _check_tasks(values)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def flatten(config: RunConfig) -> dict[str, Scalar]:
+    """Flat dotted keys and scalars of a configuration, such that ``parse(flatten(c)) == c``."""
+    return _flatten(config, "")
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
+    """Read ``key=value`` texts of the command line; ``parse`` converts the values.
+
+    Raises
+    ------
+    ConfigError
+        If a text has no ``=`` or no key, or a key is given twice.
+    """
+    found: dict[str, Scalar] = {}
+    problems: list[str] = []
+    for text in assignments:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key:
+            problems.append(f"'{text}' is not an assignment. Write it as key=value.")
+        elif key in found:
+            problems.append(f"{key}: given twice ('{found[key]}', '{value}'). Keep one of them.")
+        else:
+            found[key] = value
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def check_clients(config: RunConfig, clients: int) -> None:
+    """Check what depends on the number of clients (nodes of the federation).
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer clients than participants of a round, or too few training samples
+        for ``data.min-samples`` of each client.
+    """
+    problems: list[str] = []
+    if clients < config.clients_per_round:
+        need = config.clients_per_round
+        problems.append(
+            f"clients-per-round: {need} participants are wanted in each round, but there "
+            f"{'is' if clients == 1 else 'are'} only {clients} client{'' if clients == 1 else 's'}."
+            f" Lower clients-per-round, or add clients: `fcit run --clients {need}`, or "
+            f'`flwr run . --federation-config "num-supernodes={need}"`.'
+        )
+    needed = clients * config.data.min_samples
+    if config.data.train_samples < needed:
+        problems.append(
+            f"data.train-samples: {config.data.train_samples} samples cannot give each of "
+            f"{clients} clients data.min-samples = {config.data.min_samples}. Use at least "
+            f"{needed}, or lower data.min-samples."
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _names(value: Scalar) -> tuple[str, ...]:
+    return tuple(name.strip() for name in str(value).split(",")) if value != "" else ()
+
+
+def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        group, dot, name = key.rpartition(".")
+        target = nested.setdefault(group, {}) if dot else nested
+        target[name] = value
+    return nested
+
+
+def _flatten(group: BaseModel, prefix: str) -> dict[str, Scalar]:
+    flat: dict[str, Scalar] = {}
+    for name in type(group).model_fields:
+        key, value = prefix + name.replace("_", "-"), getattr(group, name)
+        if isinstance(value, BaseModel):
+            flat |= _flatten(value, f"{key}.")
+        else:
+            flat[key] = ",".join(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _check_tasks(values: Mapping[str, Any]) -> list[str]:
+    """Check names and duplicates of ``tasks`` against the setting."""
+    names: tuple[str, ...] = values["tasks"]
+    allowed = CAPABILITIES if values["setting"] == "capability" else TASK_NAMES
+    problems = [
+        _wrong("tasks", name, "names of " + ", ".join(allowed), allowed)
+        for name in dict.fromkeys(names)
+        if name not in allowed
+    ]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        problems.append(f"tasks: {', '.join(twice)} given more than once. Name each stage once.")
+    return problems
+
+
+def _explain(error: Any, values: Mapping[str, Any]) -> str:
+    """Rewrite one of pydantic's errors in our words."""
+    key = ".".join(str(part) for part in error["loc"])
+    return _wrong(key, values.get(key), _ALLOWED.get(key, ""), _CHOICES.get(key, ()))
+
+
+def _wrong(key: str, value: object, allowed: str, choices: Sequence[str] = ()) -> str:
+    return f"{key}: {value!r} is not allowed; allowed: {allowed}.{_nearest(str(value), choices)}"
+
+
+def _unknown_key(key: str) -> str:
+    hint = _nearest(key, KEYS) or _nearest(key, [k.rpartition(".")[2] for k in KEYS], KEYS)
+    return f"{key}: there is no such key.{hint or ' Keys are: ' + ', '.join(KEYS) + '.'}"
+
+
+def _nearest(word: str, choices: Sequence[str], names: Sequence[str] | None = None) -> str:
+    """Hint at the closest of ``choices``, shown by its name at the same place in ``names``."""
+    near = difflib.get_close_matches(word, choices, n=1)
+    if not near:
+        return ""
+    return f" Did you mean '{(names or choices)[list(choices).index(near[0])]}'?"

@@ -1,0 +1,1 @@
+"""The twelve FCIT data sets, the mini benchmark, partitions and stages."""

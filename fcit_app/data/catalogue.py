@@ -1,0 +1,86 @@
+"""The twelve FCIT tasks as data: names, capabilities, metrics and published orders.
+
+Source: "Federated Continual Instruction Tuning" (ICCV 2025), its published partitions for the
+order of the eight task stages, its evaluation scripts for the metrics.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from fcit_app.errors import DataError
+
+Metric = Literal["exact", "box"]
+Setting = Literal["task", "capability"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What evaluation needs to know about a task.
+
+    Parameters
+    ----------
+    name : str
+        FCIT name in lower case.
+    capability : str
+        The capability stage to which the task belongs.
+    metric : {"exact", "box"}
+        How one answer is scored, see ``fcit_app.evaluate.metrics``.
+    max_new_tokens : int
+        Longest answer that is generated, in tokens of the mini tokenizer.
+    """
+
+    name: str
+    capability: str
+    metric: Metric
+    max_new_tokens: int
+
+
+_TASKS = (
+    Task("imagenet-r", "general", "exact", 6),
+    Task("arxivqa", "chart", "exact", 6),
+    Task("iconqa", "general", "exact", 6),
+    Task("clevr-math", "math", "exact", 6),
+    Task("ocr-vqa", "other", "exact", 8),
+    Task("flickr30k", "other", "exact", 16),
+    Task("figureqa", "chart", "exact", 6),
+    Task("super-clevr", "math", "exact", 6),
+    Task("aokvqa", "general", "exact", 6),
+    Task("grounding", "general", "box", 24),
+    Task("dvqa", "chart", "exact", 6),
+    Task("tabmwp", "math", "exact", 6),
+)
+
+TASK_NAMES: tuple[str, ...] = tuple(task.name for task in _TASKS)
+TASK_STAGES: tuple[str, ...] = TASK_NAMES[:8]
+CAPABILITIES: tuple[str, ...] = ("general", "chart", "math", "other")
+
+
+def task(name: str) -> Task:
+    """Look a task up by name.
+
+    Raises
+    ------
+    DataError
+        If there is no such task; names the nearest one.
+    """
+    for entry in _TASKS:
+        if entry.name == name:
+            return entry
+    near = difflib.get_close_matches(name, TASK_NAMES, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise DataError(f"There is no task '{name}'.{hint} Tasks are: {', '.join(TASK_NAMES)}.")
+
+
+def stages(setting: Setting) -> tuple[str, ...]:
+    """Names of the stages in the published order: eight tasks, or four capabilities."""
+    return TASK_STAGES if setting == "task" else CAPABILITIES
+
+
+def tasks_of(stage: str) -> tuple[str, ...]:
+    """Tasks that a stage teaches: itself, or every task of the capability."""
+    if stage in CAPABILITIES:
+        return tuple(entry.name for entry in _TASKS if entry.capability == stage)
+    return (task(stage).name,)

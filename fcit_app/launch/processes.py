@@ -1,0 +1,97 @@
+"""Knowing every process that a run started, so that none of them is left behind.
+
+Flower detaches its executor and Ray rewrites its workers' titles, so neither process groups nor
+names find all of them. Children are therefore recorded while their parents live, and a final
+search looks for the run's private folder in the environment and command line of the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import psutil
+
+
+class Family:
+    """The processes of one run.
+
+    Parameters
+    ----------
+    marker : str
+        The run's private folder: it occurs in the environment of all its processes.
+    """
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+        self._known: set[psutil.Process] = set()
+
+    def adopt(self, pid: int) -> None:
+        """Count a process, and with it its descendants, as the run's."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._known.add(psutil.Process(pid))
+
+    def refresh(self) -> None:
+        """Record the present descendants; call it often enough to see children before parents die."""
+        for process in [p for p in self._known if _lives(p)]:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                self._known.update(process.children(recursive=True))
+
+    def alive(self) -> list[psutil.Process]:
+        """Processes of the run that still live, found by descent or by the marker."""
+        self.refresh()
+        for process in psutil.process_iter():
+            if process not in self._known and self._is_marked(process):
+                self._known.add(process)
+        return sorted((p for p in self._known if _lives(p)), key=lambda p: p.pid)
+
+    def named(self, name: str) -> list[psutil.Process]:
+        """Recorded living processes whose command line mentions a name."""
+        found = []
+        for process in self._known:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if _lives(process) and any(name in part for part in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all processes end by themselves within some seconds."""
+        end = time.monotonic() + seconds
+        while self.alive():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def end(self, grace: float = 5.0) -> list[int]:
+        """Terminate what still lives, kill what does not listen within ``grace`` seconds.
+
+        Returns
+        -------
+        list[int]
+            Ids that survived even that: empty unless the system is in trouble.
+        """
+        for send in (psutil.Process.terminate, psutil.Process.kill):
+            for process in self.alive():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    send(process)
+            if self.wait(grace):
+                break
+        return [process.pid for process in self.alive()]
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        try:
+            if any(self._marker in part for part in process.cmdline()):
+                return True
+            return any(self._marker in value for value in process.environ().values())
+        except (psutil.Error, OSError):
+            # Another user's process, or one that has just ended: not ours either way.
+            return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended but was not yet reaped does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,133 @@
+"""Pre-train the mini base: ``python -m fcit_app.pretrain.train --seed 0 --out DIR``.
+
+One core, about half an hour. Muon for the layers' matrices, AdamW for the rest, cosine decay from
+the start (without decay the run looks stuck), bfloat16 autocast, packed questions, alignment losses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from torch import nn
+from transformers import LlavaForConditionalGeneration
+
+from fcit_app.pretrain.alignment import AlignmentLoss
+from fcit_app.pretrain.architecture import HIDDEN, build_model, build_processor
+from fcit_app.pretrain.forward_pass import forward, pixels
+from fcit_app.pretrain.packing import IGNORED, pack
+from fcit_app.pretrain.questions import make_dialogue
+from fcit_app.pretrain.skills import SkillTable, measure_skills
+from fcit_app.pretrain.tokenizer import build_lexicon, build_tokenizer
+
+app = typer.Typer(add_completion=False)
+
+
+def make_optimizers(
+    model: nn.Module, alignment: nn.Module, muon_lr: float, adam_lr: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside layers, AdamW for embeddings, heads and vectors."""
+    named = [*model.named_parameters(), *alignment.named_parameters()]
+    matrices = [p for name, p in named if p.ndim == 2 and ".layers." in name]
+    inside = {id(p) for p in matrices}
+    others = [p for _, p in named if id(p) not in inside]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [
+        torch.optim.Muon(matrices, lr=muon_lr, weight_decay=0.01, momentum=0.95),
+        torch.optim.AdamW(groups, lr=adam_lr, betas=(0.9, 0.98)),
+    ]
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int = 60) -> float:
+    """Linear warm-up, then a cosine down to two per cent."""
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * cosine)
+
+
+@app.command()
+def main(
+    out: Path = typer.Option(..., help="Folder for the finished model and its processor."),
+    seed: int = typer.Option(0, help="Draws weights, pictures and questions."),
+    steps: int = typer.Option(7000, help="Optimiser steps."),
+    pictures: int = typer.Option(16, help="Pictures a step; each carries up to nine questions."),
+    muon_lr: float = typer.Option(0.01, help="Learning rate of the layers' matrices."),
+    adam_lr: float = typer.Option(1.5e-3, help="Learning rate of everything else."),
+    threads: int = typer.Option(1, help="CPU threads."),
+) -> None:
+    """Pre-train one mini base and write it, with its skill table, to OUT."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    tokenizer = build_tokenizer()
+    lexicon = build_lexicon(tokenizer)
+    model = build_model(tokenizer, seed).train()
+    alignment = AlignmentLoss(tokenizer, HIDDEN)
+    optimizers = make_optimizers(model, alignment, muon_lr, adam_lr)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    adam_parameters = [p for group in optimizers[1].param_groups for p in group["params"]]
+    random = Random(f"pretraining/{seed}")
+    started, recent = time.monotonic(), []
+    for step in range(steps):
+        factor = learning_rate_factor(step, steps)
+        for optimizer, rates in zip(optimizers, peaks, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        asked = [make_dialogue(random, lexicon) for _ in range(pictures)]
+        drawings = [dialogue.drawing for dialogue in asked]
+        batch = pack(tokenizer, [[(q, a) for _, q, a in dialogue.turns] for dialogue in asked])
+        with torch.autocast("cpu", torch.bfloat16):
+            features, projected, hidden = forward(model, pixels(drawings), batch)
+            answered = batch.labels[:, 1:] != IGNORED
+            logits = model.lm_head(hidden[:, :-1][answered]).float()
+            targets = batch.labels[:, 1:][answered]
+            loss = F.cross_entropy(logits, targets)
+            table = model.get_input_embeddings().weight
+            aligned = alignment(features, projected, table, drawings)
+        (loss + aligned).backward()
+        nn.utils.clip_grad_norm_(adam_parameters, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        right = (logits.argmax(-1) == targets).float().mean()
+        recent.append((loss.item(), right.item(), aligned.item()))
+        if (step + 1) % 100 == 0 or step == 20:
+            means = np.mean(recent[-100:], axis=0)
+            seconds = time.monotonic() - started
+            print(
+                f"step {step + 1}/{steps} {seconds:.0f}s loss {means[0]:.3f} "
+                f"token accuracy {means[1]:.3f} alignment {means[2]:.3f}",
+                flush=True,
+            )
+        if (step + 1) % 1000 == 0:
+            print(measure_skills(model, tokenizer, lexicon, pictures=300).line(), flush=True)
+    save(model, build_processor(tokenizer), out)
+    skills = measure_skills(model, tokenizer, lexicon, pictures=2000)
+    write_table(skills, seed, steps, time.monotonic() - started, out)
+    print(skills.line(), flush=True)
+
+
+def save(model: LlavaForConditionalGeneration, processor: object, out: Path) -> None:
+    """Write the model in bfloat16 and its processor in the Hugging Face layout."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.to(torch.bfloat16).save_pretrained(out)
+    processor.save_pretrained(out)  # type: ignore[attr-defined]
+    model.float()
+
+
+def write_table(skills: SkillTable, seed: int, steps: int, seconds: float, out: Path) -> None:
+    """Keep the skill table beside the weights."""
+    page = {"seed": seed, "steps": steps, "seconds": round(seconds), "skills": skills.as_dict()}
+    (out / "skills.json").write_text(json.dumps(page, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,113 @@
+"""The bank as one flat ArrayRecord with readable keys, which is how it goes round after round.
+
+Keys: `subspace-000/adapter/<parameter>` (float32), `subspace-000/token` ((d,) float32 sum of
+features), `subspace-000/count` and `subspace-000/first-stage` (int64), `projector/<parameter>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+
+from fcit_app.errors import ModelError
+from fcit_app.identity.tokens import IdentityToken
+
+_KEY = re.compile(
+    r"subspace-(?P<identifier>\d{3,})/(adapter/(?P<parameter>.+)|(?P<fact>token|count|first-stage))"
+    r"|projector/(?P<projector>.+)"
+)
+
+
+@dataclass(frozen=True)
+class SubspaceRecord:
+    """One subspace, its adapter still in Flower's serialised arrays (untouched ones keep their bits).
+
+    Attributes
+    ----------
+    identifier : int
+        Number of the subspace; never given to another one once it is in the bank.
+    adapter : ArrayRecord
+        Parameter name to float32 array.
+    token : IdentityToken
+        Global identity token.
+    first_stage : int
+        Stage that opened it.
+    """
+
+    identifier: int
+    adapter: ArrayRecord
+    token: IdentityToken
+    first_stage: int
+
+
+@dataclass(frozen=True)
+class BankRecord:
+    """Subspaces by ascending identifier and, if there is one, the projector."""
+
+    subspaces: Mapping[int, SubspaceRecord] = field(default_factory=dict)
+    projector: ArrayRecord | None = None
+
+
+def read_bank(record: ArrayRecord) -> BankRecord:
+    """Read a bank from its flat record; no key or only `projector/...` keys is the empty bank.
+
+    Raises
+    ------
+    ModelError
+        If a key is none of a bank's, or a subspace lacks its adapter, token, count or first stage.
+    """
+    adapters: dict[int, dict[str, Array]] = defaultdict(dict)
+    facts: dict[int, dict[str, Array]] = defaultdict(dict)
+    projector: dict[str, Array] = {}
+    for key, array in record.items():
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise ModelError(
+                f"The arrays hold {key!r}, which is no key of a bank; a bank has "
+                "'subspace-000/adapter/...', 'subspace-000/token', 'subspace-000/count', "
+                "'subspace-000/first-stage' and 'projector/...'."
+            )
+        if found["projector"]:
+            projector[found["projector"]] = array
+        elif found["fact"]:
+            facts[int(found["identifier"])][found["fact"]] = array
+        else:
+            adapters[int(found["identifier"])][found["parameter"]] = array
+
+    subspaces = {}
+    for identifier in sorted(adapters.keys() | facts.keys()):
+        known = facts[identifier]
+        missing = sorted({"token", "count", "first-stage"} - known.keys())
+        missing += [] if adapters[identifier] else ["adapter/..."]
+        if missing:
+            raise ModelError(
+                f"Subspace {identifier} of the bank lacks {', '.join(missing)}; each subspace needs "
+                "its adapter, token, count and first-stage."
+            )
+        subspaces[identifier] = SubspaceRecord(
+            identifier=identifier,
+            adapter=ArrayRecord(adapters[identifier]),
+            token=IdentityToken(known["token"].numpy(), int(known["count"].numpy())),
+            first_stage=int(known["first-stage"].numpy()),
+        )
+    return BankRecord(subspaces, ArrayRecord(projector) if projector else None)
+
+
+def write_bank(bank: BankRecord) -> ArrayRecord:
+    """Flat record of a bank; `read_bank(write_bank(bank))` is the same bank to the bit."""
+    arrays: dict[str, Array] = {}
+    for identifier, subspace in sorted(bank.subspaces.items()):
+        prefix = f"subspace-{identifier:03d}"
+        for parameter, array in subspace.adapter.items():
+            arrays[f"{prefix}/adapter/{parameter}"] = array
+        arrays[f"{prefix}/token"] = Array(subspace.token.total)
+        arrays[f"{prefix}/count"] = Array(np.asarray(subspace.token.count, dtype=np.int64))
+        arrays[f"{prefix}/first-stage"] = Array(np.asarray(subspace.first_stage, dtype=np.int64))
+    for parameter, array in (bank.projector or {}).items():
+        arrays[f"projector/{parameter}"] = array
+    return ArrayRecord(arrays)

@@ -1,0 +1,317 @@
+"""DISCO as a Flower strategy: match identity tokens, delegate the rest to Flower's strategies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fcit_app.arrays import Arrays
+from fcit_app.errors import ConfigError, RunError
+from fcit_app.identity.matching import Matching, match
+from fcit_app.identity.tokens import IdentityToken
+from strategies.bank_record import BankRecord, SubspaceRecord, read_bank, write_bank
+from strategies.inner import InnerStrategy, Instruction
+from strategies.quiet import LOGGER, without_warnings
+from strategies.records import ADAPTER, CONFIG, PROJECTOR, part_of, to_record
+from strategies.replies import (
+    Rejection,
+    common_metrics,
+    mean_metrics,
+    problem_of_parts,
+    replies_by_node,
+)
+from strategies.stage import StageClients
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What was sent and to whom; kept from configure_train to aggregate_train."""
+
+    bank: BankRecord
+    opened: Mapping[int, ArrayRecord]
+    """New subspaces' initial adapters; they enter the bank only if a client delivers."""
+    sent: Mapping[int, Metadata]
+    """Client to the metadata of its message."""
+    projector_clients: frozenset[int]
+
+
+class Disco(Strategy):
+    """Federated continual instruction tuning with one adapter per subspace.
+
+    Tokens of the participants (every node of the grid that `configure_train` is given) are asked
+    for once per stage and matched with the bank's on the server. Each subspace has an inner Flower
+    strategy of its own, which sees its clients and its adapter only; a shared projector has one
+    more, over all participants. The global ArrayRecord is the whole bank (see
+    `strategies.bank_record`) and the only model state. The order of nodes and replies never
+    changes a result. (DISCO, dynamic knowledge organisation.)
+
+    Parameters
+    ----------
+    inner : Callable[[], Strategy]
+        Makes the strategy of one subspace; must be content with a single node.
+    new_adapter : Callable[[int], Arrays]
+        Initial adapter of a new subspace, by its identifier.
+    tau : float
+        Smallest cosine of identity tokens that counts as the same identity, in (0, 1].
+    projector : {"shared", "frozen"}
+        Whether all clients train one projector together, or nobody does.
+    identity_timeout : float
+        Seconds to wait for identity tokens; who is later misses the round.
+
+    Attributes
+    ----------
+    assignment : dict[int, int]
+        Client to subspace identifier, in the current stage.
+    last_matching : Matching
+        How the latest round's newcomers were matched; its positions count the bank's subspaces.
+    rejected : list[Rejection]
+        Who took no part in the latest round, and why.
+    inners : dict[int, InnerStrategy]
+        Subspace identifier to its inner strategy.
+    projector_inner : InnerStrategy or None
+        Inner strategy of the shared projector.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        inner: Callable[[], Strategy],
+        new_adapter: Callable[[int], Arrays],
+        tau: float = 0.9,
+        projector: Literal["shared", "frozen"] = "shared",
+        identity_timeout: float = 600.0,
+    ) -> None:
+        problems = []
+        if not 0.0 < tau <= 1.0:
+            problems.append(f"identity.tau = {tau!r}: must be above 0 and at most 1.")
+        if projector not in ("shared", "frozen"):
+            problems.append(f'projector = "{projector}": must be "shared" or "frozen".')
+        if not identity_timeout > 0.0:
+            problems.append(f"identity_timeout = {identity_timeout!r}: must be above 0 seconds.")
+        if problems:
+            raise ConfigError(problems)
+        self.inner = inner
+        self.new_adapter = new_adapter
+        self.tau = tau
+        self.projector = projector
+        self.identity_timeout = identity_timeout
+        self.assignment: dict[int, int] = {}
+        self.last_matching = Matching()
+        self.rejected: list[Rejection] = []
+        self.inners: dict[int, InnerStrategy] = {}
+        self.projector_inner = self._make_inner() if projector == "shared" else None
+        self._stage: StageClients | None = None
+        self._round: _Round | None = None
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Match this round's participants and write one message to each.
+
+        Parameters
+        ----------
+        server_round : int
+            Number of the round; group of its messages.
+        arrays : ArrayRecord
+            The bank; only `projector/...` keys if it has no subspace yet.
+        config : ConfigRecord
+            Copied to every client; "stage" (1 if absent) tells the stage.
+        grid : Grid
+            Its nodes take part.
+
+        Returns
+        -------
+        list[Message]
+            By ascending client: `{"adapter", "projector" (if shared), "config" (+ "subspace")}`.
+
+        Raises
+        ------
+        ConfigError
+            If the projector is shared but the arrays hold none.
+        ModelError
+            If the arrays are no bank.
+        RunError
+            If an inner strategy waits for more nodes than its subspace has.
+        """
+        bank = read_bank(arrays)
+        if self.projector == "shared" and bank.projector is None:
+            raise ConfigError(
+                'projector = "shared": the arrays hold no "projector/..." keys to train; '
+                'add them or set projector = "frozen".'
+            )
+        stage = self._enter_stage(int(config.get("stage", 1)))  # type: ignore[arg-type]
+        self._keep_only(bank.subspaces)
+        widths = [known.token.total.size for known in bank.subspaces.values()]
+        nodes, self.rejected = stage.identify(
+            grid, str(server_round), self.identity_timeout, widths[0] if widths else None
+        )
+        opened = self._assign(stage, bank, nodes)
+
+        instructions: dict[int, Instruction] = {}
+        adapters = {i: known.adapter for i, known in bank.subspaces.items()} | opened
+        for identifier, adapter in adapters.items():
+            members = [nodes[c] for c in nodes if self.assignment[c] == identifier]
+            if members:
+                if identifier not in self.inners:
+                    self.inners[identifier] = self._make_inner()
+                inner = self.inners[identifier]
+                instructions |= inner.configure(adapter, config, grid, members)
+        trained = {client: node for client, node in nodes.items() if node in instructions}
+        shared: dict[int, Instruction] = {}
+        if self.projector_inner and bank.projector and trained:
+            shared = self.projector_inner.configure(bank.projector, config, grid, trained.values())
+
+        messages = []
+        for client, node in trained.items():
+            content = RecordDict({ADAPTER: instructions[node].arrays})
+            if self.projector_inner and bank.projector:
+                # Also who is not selected to train the projector needs the current one.
+                content[PROJECTOR] = shared[node].arrays if node in shared else bank.projector
+            settings = dict(config) | (shared[node].config if node in shared else {})
+            settings |= instructions[node].config
+            settings |= {"server-round": server_round, "subspace": self.assignment[client]}
+            content[CONFIG] = ConfigRecord(settings)
+            kind = instructions[node].message_type
+            messages.append(Message(content, node, kind, group_id=str(server_round)))
+        self._round = _Round(
+            bank,
+            opened,
+            {client: m.metadata for client, m in zip(trained, messages, strict=True)},
+            frozenset(client for client, node in trained.items() if node in shared),
+        )
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Merge the replies per subspace, and the tokens of the clients that delivered.
+
+        Returns
+        -------
+        tuple
+            The new bank and the sample-weighted mean of the metrics all clients report; both None
+            if nobody delivered. Subspaces without a delivery keep their bits.
+
+        Raises
+        ------
+        RunError
+            If no round was configured.
+        """
+        if self._round is None or self._stage is None:
+            raise RunError("aggregate_train was called before configure_train.")
+        stage, plan, self._round = self._stage, self._round, None
+        subspaces = dict(plan.bank.subspaces)
+        adapters = {i: known.adapter for i, known in subspaces.items()} | dict(plan.opened)
+        delivered = self._delivered(plan, adapters, replies)
+        metrics = common_metrics(delivered, {c: stage.tokens[c].count for c in delivered})
+
+        for identifier, adapter in adapters.items():
+            members = [c for c in delivered if self.assignment[c] == identifier]
+            if not members:
+                continue
+            merged = self.inners[identifier].aggregate(
+                [part_of(delivered[c], ADAPTER, metrics[c], adapter) for c in members], adapter
+            )
+            if merged is None:
+                continue
+            tokens = [stage.tokens[c] for c in members if c not in stage.counted]
+            stage.counted.update(members)
+            if identifier in subspaces:
+                known = subspaces[identifier]
+                token = IdentityToken.pooled([known.token, *tokens])
+                subspaces[identifier] = replace(known, adapter=merged, token=token)
+            else:
+                subspaces[identifier] = SubspaceRecord(
+                    identifier, merged, IdentityToken.pooled(tokens), stage.stage
+                )
+        self._keep_only(subspaces)
+        if not delivered:
+            return None, None
+        projector = plan.bank.projector
+        trainers = [c for c in delivered if c in plan.projector_clients]
+        if self.projector_inner and projector and trainers:
+            parts = [part_of(delivered[c], PROJECTOR, metrics[c], projector) for c in trainers]
+            projector = self.projector_inner.aggregate(parts, projector) or projector
+        return write_bank(BankRecord(subspaces, projector)), mean_metrics(metrics)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """No message: the bank is evaluated as a whole, after each stage, by the server app."""
+        return []
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """None: nothing is evaluated by clients."""
+        return None
+
+    def summary(self) -> None:
+        """Log the settings as a tree, with one inner strategy's below."""
+        LOGGER.log(logging.INFO, "\t├──> DISCO settings:")
+        LOGGER.log(logging.INFO, "\t│\t├── Identity threshold tau: %s", self.tau)
+        LOGGER.log(logging.INFO, "\t│\t├── Projector: %s", self.projector)
+        LOGGER.log(logging.INFO, "\t│\t└── Identity timeout: %s s", self.identity_timeout)
+        example = self._make_inner().strategy
+        LOGGER.log(
+            logging.INFO, "\t├──> Inner strategy of each subspace: %s", type(example).__name__
+        )
+        example.summary()
+
+    def _make_inner(self) -> InnerStrategy:
+        with without_warnings():
+            return InnerStrategy(self.inner())
+
+    def _enter_stage(self, number: int) -> StageClients:
+        if self._stage is None or self._stage.stage != number:
+            self._stage = StageClients(number)
+            self.assignment = {}
+        return self._stage
+
+    def _keep_only(self, identifiers: Collection[int]) -> None:
+        """Forget subspaces that are not in the bank; their clients are matched anew."""
+        self.inners = {i: inner for i, inner in self.inners.items() if i in identifiers}
+        self.assignment = {c: i for c, i in self.assignment.items() if i in identifiers}
+
+    def _assign(
+        self, stage: StageClients, bank: BankRecord, clients: Iterable[int]
+    ) -> dict[int, ArrayRecord]:
+        """Assign the clients that have no subspace yet; the initial adapters of new subspaces."""
+        new = {c: stage.tokens[c] for c in clients if c not in self.assignment}
+        known = list(bank.subspaces)
+        self.last_matching = match([s.token for s in bank.subspaces.values()], new, self.tau)
+        for client, position in self.last_matching.joined.items():
+            self.assignment[client] = known[position]
+        opened: dict[int, ArrayRecord] = {}
+        for identifier, group in enumerate(self.last_matching.opened, max(known, default=-1) + 1):
+            opened[identifier] = to_record(self.new_adapter(identifier))
+            self.assignment |= dict.fromkeys(group, identifier)
+        return opened
+
+    def _delivered(
+        self, plan: _Round, adapters: Mapping[int, ArrayRecord], replies: Iterable[Message]
+    ) -> dict[int, Message]:
+        """Client to its usable reply, by ascending client; the others are noted in `rejected`."""
+        answers, failed = replies_by_node(plan.sent.values(), replies)
+        delivered: dict[int, Message] = {}
+        for client, metadata in plan.sent.items():
+            node = metadata.dst_node_id
+            expected = {ADAPTER: adapters[self.assignment[client]]}
+            if client in plan.projector_clients and plan.bank.projector:
+                expected[PROJECTOR] = plan.bank.projector
+            reason = failed.get(node) or problem_of_parts(answers[node], expected)
+            if reason is None:
+                delivered[client] = answers[node]
+            else:
+                self.rejected.append(Rejection(node, client, "train", reason))
+        return delivered

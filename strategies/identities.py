@@ -1,0 +1,125 @@
+"""Asking nodes who they are: stable client id and identity token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+
+from fcit_app.errors import DataError
+from fcit_app.identity.tokens import IdentityToken
+from strategies.records import CLIENT, CONFIG, METRICS, NUM_EXAMPLES
+from strategies.replies import replies_by_node
+
+IDENTITY_QUERY = f"{MessageType.QUERY}.identity"
+"""Message type of the question; a ClientApp answers it with `@app.query("identity")`."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a node answers: its stable client id and its token of this stage."""
+
+    client: int
+    token: IdentityToken
+
+
+def ask_identities(
+    grid: Grid, nodes: Iterable[int], stage: int, group_id: str, timeout: float
+) -> tuple[dict[int, Identity], dict[int, str]]:
+    """Ask each node for its identity in this stage.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where to send.
+    nodes : Iterable[int]
+        Whom to ask; nothing is sent if there is none.
+    stage : int
+        The stage whose data the token is about.
+    group_id : str
+        Group of the messages (the round).
+    timeout : float
+        Seconds to wait.
+
+    Returns
+    -------
+    identities : dict[int, Identity]
+        Node to its well-formed answer.
+    failed : dict[int, str]
+        Node to the reason why there is none.
+    """
+    messages = [
+        Message(
+            RecordDict({CONFIG: ConfigRecord({"stage": stage})}),
+            node,
+            IDENTITY_QUERY,
+            ttl=timeout,
+            group_id=group_id,
+        )
+        for node in nodes
+    ]
+    if not messages:
+        return {}, {}
+    sent = [message.metadata for message in messages]
+    replies, failed = replies_by_node(sent, grid.send_and_receive(messages, timeout=timeout))
+    identities: dict[int, Identity] = {}
+    for node, reply in replies.items():
+        try:
+            identities[node] = read_identity(reply)
+        except DataError as error:
+            failed[node] = str(error)
+    return identities, failed
+
+
+def read_identity(reply: Message) -> Identity:
+    """Read an answer to the identity query.
+
+    Raises
+    ------
+    DataError
+        If the reply is not `{"token": {"total": (d,)}, "metrics": {"num-examples", "client"}}`, or
+        holds values that no token can have.
+    """
+    record = reply.content.array_records.get("token", ArrayRecord())
+    metrics = reply.content.metric_records.get(METRICS, MetricRecord())
+    client, count = metrics.get(CLIENT), metrics.get(NUM_EXAMPLES)
+    if "total" not in record or not isinstance(client, int) or not isinstance(count, int):
+        raise DataError(
+            "The answer to the identity query must hold the array token/total and the whole "
+            "numbers metrics/num-examples and metrics/client."
+        )
+    try:
+        total = record["total"].numpy()
+    except (ValueError, TypeError, EOFError) as error:
+        raise DataError(f"The token cannot be read: {error}.") from error
+    if total.dtype.kind not in "fiu":
+        raise DataError(f"The token must hold real numbers, not {total.dtype}.")
+    token = IdentityToken(total, count)
+    token.validate()
+    return Identity(client, token)
+
+
+def wrong_widths(tokens: Mapping[int, IdentityToken], width: int | None) -> dict[int, str]:
+    """Clients whose token cannot be compared with the others', and why.
+
+    Parameters
+    ----------
+    tokens : Mapping[int, IdentityToken]
+        Client to token.
+    width : int or None
+        Width that is already settled. If None, the most frequent one counts (of the smallest
+        client on a tie).
+    """
+    if width is None and tokens:
+        found = Counter(tokens[client].total.size for client in sorted(tokens))
+        width = found.most_common(1)[0][0]
+    problems: dict[int, str] = {}
+    for client, token in sorted(tokens.items()):
+        try:
+            token.validate(width)
+        except DataError as error:
+            problems[client] = str(error)
+    return problems
