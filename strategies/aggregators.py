@@ -27,7 +27,7 @@ _SAMPLING: dict[str, Any] = {
 
 
 def make_aggregator(name: str) -> Callable[[], Strategy]:
-    """Factory of a Flower strategy.
+    """Give the factory of a Flower strategy.
 
     Parameters
     ----------

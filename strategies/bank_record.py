@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from fcit_app.errors import ModelError
+from fcit_app.errors import DataError, ModelError
 from fcit_app.identity.tokens import IdentityToken
 
 _KEY = re.compile(
@@ -25,7 +25,7 @@ _KEY = re.compile(
 
 @dataclass(frozen=True)
 class SubspaceRecord:
-    """One subspace, its adapter still in Flower's serialised arrays (untouched ones keep their bits).
+    """One subspace; its adapter stays serialised, so that an untouched one keeps its bits.
 
     Attributes
     ----------
@@ -59,7 +59,8 @@ def read_bank(record: ArrayRecord) -> BankRecord:
     Raises
     ------
     ModelError
-        If a key is none of a bank's, or a subspace lacks its adapter, token, count or first stage.
+        If a key is none of a bank's, a subspace lacks its adapter, token, count or first stage, or
+        its token cannot be compared with the others'.
     """
     adapters: dict[int, dict[str, Array]] = defaultdict(dict)
     facts: dict[int, dict[str, Array]] = defaultdict(dict)
@@ -86,8 +87,8 @@ def read_bank(record: ArrayRecord) -> BankRecord:
         missing += [] if adapters[identifier] else ["adapter/..."]
         if missing:
             raise ModelError(
-                f"Subspace {identifier} of the bank lacks {', '.join(missing)}; each subspace needs "
-                "its adapter, token, count and first-stage."
+                f"Subspace {identifier} of the bank lacks {', '.join(missing)}; each needs its "
+                "adapter, token, count and first-stage."
             )
         subspaces[identifier] = SubspaceRecord(
             identifier=identifier,
@@ -95,6 +96,12 @@ def read_bank(record: ArrayRecord) -> BankRecord:
             token=IdentityToken(known["token"].numpy(), int(known["count"].numpy())),
             first_stage=int(known["first-stage"].numpy()),
         )
+    widths = [subspace.token.total.size for subspace in subspaces.values()]
+    for subspace in subspaces.values():
+        try:
+            subspace.token.validate(widths[0])
+        except DataError as error:
+            raise ModelError(f"Subspace {subspace.identifier} of the bank: {error}") from error
     return BankRecord(subspaces, ArrayRecord(projector) if projector else None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -137,7 +136,7 @@ class Disco(Strategy):
         Raises
         ------
         ConfigError
-            If the projector is shared but the arrays hold none.
+            If the projector is shared but the arrays hold none, or the stage is no whole number.
         ModelError
             If the arrays are no bank.
         RunError
@@ -149,7 +148,7 @@ class Disco(Strategy):
                 'projector = "shared": the arrays hold no "projector/..." keys to train; '
                 'add them or set projector = "frozen".'
             )
-        stage = self._enter_stage(int(config.get("stage", 1)))  # type: ignore[arg-type]
+        stage = self._enter_stage(config.get("stage", 1))
         self._keep_only(bank.subspaces)
         widths = [known.token.total.size for known in bank.subspaces.values()]
         nodes, self.rejected = stage.identify(
@@ -258,21 +257,24 @@ class Disco(Strategy):
 
     def summary(self) -> None:
         """Log the settings as a tree, with one inner strategy's below."""
-        LOGGER.log(logging.INFO, "\t├──> DISCO settings:")
-        LOGGER.log(logging.INFO, "\t│\t├── Identity threshold tau: %s", self.tau)
-        LOGGER.log(logging.INFO, "\t│\t├── Projector: %s", self.projector)
-        LOGGER.log(logging.INFO, "\t│\t└── Identity timeout: %s s", self.identity_timeout)
         example = self._make_inner().strategy
-        LOGGER.log(
-            logging.INFO, "\t├──> Inner strategy of each subspace: %s", type(example).__name__
-        )
+        for line in (
+            "├──> DISCO settings:",
+            f"│\t├── Identity threshold tau: {self.tau}",
+            f"│\t├── Projector: {self.projector}",
+            f"│\t└── Identity timeout: {self.identity_timeout} s",
+            f"├──> Inner strategy of each subspace: {type(example).__name__}",
+        ):
+            LOGGER.info("\t%s", line)
         example.summary()
 
     def _make_inner(self) -> InnerStrategy:
         with without_warnings():
             return InnerStrategy(self.inner())
 
-    def _enter_stage(self, number: int) -> StageClients:
+    def _enter_stage(self, number: object) -> StageClients:
+        if not isinstance(number, int):
+            raise ConfigError(f"stage = {number!r}: must be a whole number.")
         if self._stage is None or self._stage.stage != number:
             self._stage = StageClients(number)
             self.assignment = {}

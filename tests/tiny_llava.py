@@ -145,9 +145,7 @@ def toy_picture(number: int, size: int = 24) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def toy_samples(
-    count: int, task: str = "figureqa", start: int = 0, size: int = 24
-) -> list[Sample]:
+def toy_samples(count: int, task: str = "figureqa", start: int = 0, size: int = 24) -> list[Sample]:
     """``count`` samples with different pictures, questions of several lengths and short answers."""
     return [
         Sample(

@@ -30,13 +30,12 @@ class IdentityToken:
         Number of instructions, at least 1.
     """
 
-    total: NDArray[np.generic]
+    total: Array
     count: int
 
     def __post_init__(self) -> None:
-        # A value beyond float32 becomes inf here and is then named by `validate`.
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = np.array(self.total, dtype=np.float32)
+        """Own the numbers, as float32."""
+        total = _float32(self.total)
         total.setflags(write=False)
         object.__setattr__(self, "total", total)
 
@@ -66,7 +65,7 @@ class IdentityToken:
                 f"An identity token needs a (samples, features) matrix with at least one sample, "
                 f"not one of shape {matrix.shape}."
             )
-        token = cls(np.asarray(matrix.sum(axis=0)), matrix.shape[0])
+        token = cls(_float32(matrix.sum(axis=0)), matrix.shape[0])
         token.validate()
         return token
 
@@ -91,7 +90,7 @@ class IdentityToken:
         total = np.zeros(shapes.pop(), dtype=np.float64)
         for part in parts:
             total += part.total
-        return cls(total, sum(part.count for part in parts))
+        return cls(_float32(total), sum(part.count for part in parts))
 
     def merge(self, other: IdentityToken) -> IdentityToken:
         """Token of both tokens' samples; raises `DataError` if the widths differ."""
@@ -162,3 +161,9 @@ def cosine_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         norms = np.sqrt(right_squares * left_squares[row])
         np.divide(dots, norms, out=similarity[row], where=norms > 0)
     return np.clip(similarity, -1.0, 1.0)
+
+
+def _float32(values: ArrayLike) -> Array:
+    """Copy as float32; what is too large becomes inf without a warning, for `validate` to name."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(values, dtype=np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 import psutil
 
@@ -32,13 +33,13 @@ class Family:
             self._known.add(psutil.Process(pid))
 
     def refresh(self) -> None:
-        """Record the present descendants; call it often enough to see children before parents die."""
+        """Record the present descendants, which are lost to sight once their parents die."""
         for process in [p for p in self._known if _lives(p)]:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 self._known.update(process.children(recursive=True))
 
     def alive(self) -> list[psutil.Process]:
-        """Processes of the run that still live, found by descent or by the marker."""
+        """List the processes that still live, found by descent or by the marker."""
         self.refresh()
         for process in psutil.process_iter():
             if process not in self._known and self._is_marked(process):
@@ -46,7 +47,7 @@ class Family:
         return sorted((p for p in self._known if _lives(p)), key=lambda p: p.pid)
 
     def named(self, name: str) -> list[psutil.Process]:
-        """Recorded living processes whose command line mentions a name."""
+        """List recorded living processes whose command line mentions a name."""
         found = []
         for process in self._known:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -87,6 +88,20 @@ class Family:
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False
+
+
+def wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:
+    """Whether all these processes end within some seconds.
+
+    Unlike ``psutil.wait_procs`` it takes a process whose parent has not reaped it as ended:
+    Flower's executor never reaps its simulations.
+    """
+    end = time.monotonic() + seconds
+    while any(_lives(process) for process in processes):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _lives(process: psutil.Process) -> bool:

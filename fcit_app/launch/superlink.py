@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fcit_app.errors import RunError
-from fcit_app.launch.processes import Family
+from fcit_app.launch.processes import Family, wait_gone
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
 
 CONNECTION = "fcit"
@@ -45,6 +45,7 @@ class SuperLink:
         self.environment = _environment(home, app_dir)
         self.family = Family(str(home))
         self._process: subprocess.Popen[bytes] | None = None
+        self._spawned: list[subprocess.Popen[bytes]] = []
         self._port = 0
 
     def start(self) -> None:
@@ -85,6 +86,7 @@ class SuperLink:
                 start_new_session=True,
             )
         self.family.adopt(process.pid)
+        self._spawned.append(process)
         return process
 
     def has_ended(self) -> bool:
@@ -112,12 +114,15 @@ class SuperLink:
         for simulation in simulations:
             simulation.terminate()
         if simulations:
-            _wait_gone(simulations, 15.0)
+            wait_gone(simulations, 15.0)
 
     def close(self) -> list[int]:
         """End the run, the SuperLink and whatever is left of them; return ids of survivors."""
         self.stop_run()
-        return self.family.end(grace=10.0)
+        survivors = self.family.end(grace=10.0)
+        for process in self._spawned:
+            process.poll()
+        return survivors
 
 
 @contextmanager
@@ -161,8 +166,6 @@ def _environment(home: Path, app_dir: Path) -> dict[str, str]:
         "RAY_TMPDIR": str(home),
         "RAY_DEDUP_LOGS": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Keeps Ray from warning about it; the clients' processes see no GPU either way.
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
         # One thread a client: clients run side by side, one on each core, and the order of
         # additions, hence every bit of the result, does not depend on the machine's cores.
         "OMP_NUM_THREADS": "1",
@@ -186,7 +189,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_gone(processes: list[psutil.Process], seconds: float) -> None:
-    psutil.wait_procs(processes, timeout=seconds)

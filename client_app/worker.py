@@ -1,0 +1,126 @@
+"""What a worker process keeps between messages: base model, encoder, samples, vision features.
+
+All of it is decided by the configuration, so it makes no difference to a result which client ran
+before in the same process. The base model is loaded once a process, not once a client or round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+
+import torch
+
+from fcit_app.arrays import Arrays
+from fcit_app.config import RunConfig, Scalar, parse
+from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.partition import seed_of
+from fcit_app.data.sample import Sample
+from fcit_app.data.stages import client_samples, make_stages
+from fcit_app.errors import DataError
+from fcit_app.identity.encoders import load_encoder
+from fcit_app.identity.tokens import IdentityToken
+from fcit_app.model.adapters import parameter_handles, wrap
+from fcit_app.model.base import BaseModel, load_base
+from fcit_app.model.vision import VisionFeatures
+from fcit_app.train.loop import FitResult, fit
+from fcit_app.train.settings import local_training
+
+
+def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
+    """The process's worker for a run configuration; the same one for the same configuration."""
+    return _worker(json.dumps(dict(run_config), sort_keys=True))
+
+
+@lru_cache(maxsize=1)
+def _worker(text: str) -> Worker:
+    # One thread a client: clients train side by side, and small models do not gain from more.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return Worker(parse(json.loads(text)))
+
+
+class Worker:
+    """Answers for any client of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self._stages = make_stages(config)
+
+    @cached_property
+    def _benchmark(self) -> Benchmark:
+        return load_benchmark(self.config)
+
+    @cached_property
+    def _base(self) -> BaseModel:
+        base = load_base(self.config.model.name)
+        train = self.config.train
+        wrap(base, train.rank, train.scaling, train.dropout)
+        return base
+
+    @cached_property
+    def _vision(self) -> VisionFeatures:
+        return VisionFeatures(self._base)
+
+    def samples(self, stage: int, client: int, clients: int) -> tuple[Sample, ...]:
+        """The training samples of a client in a stage (numbered from 1).
+
+        Raises
+        ------
+        DataError
+            If there is no such stage or client.
+        """
+        if not 1 <= stage <= len(self._stages):
+            raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
+        if not 0 <= client < clients:
+            raise DataError(f"There is no client {client} among {clients} clients.")
+        chosen = self._stages[stage - 1]
+        return client_samples(self._benchmark, self.config, chosen, client, clients)
+
+    def token(self, stage: int, client: int, clients: int) -> IdentityToken:
+        """The client's identity token: from its instructions only, never from answers."""
+        encoder = load_encoder(self.config.identity.encoder)
+        questions = [sample.question for sample in self.samples(stage, client, clients)]
+        return IdentityToken.of(encoder.encode(questions))
+
+    def train(
+        self, arrays: Arrays, stage: int, server_round: int, client: int, clients: int
+    ) -> tuple[FitResult, int]:
+        """Fine-tune what the server sent on the client's samples.
+
+        Parameters
+        ----------
+        arrays : Arrays
+            An adapter, and the projector if it is trained; anything else is refused.
+        stage, server_round : int
+            Count from 1; with seed and client they seed this training.
+        client, clients : int
+            Which client of how many.
+
+        Returns
+        -------
+        tuple
+            The trained arrays with what happened on the way, and the number of samples.
+        """
+        samples = self.samples(stage, client, clients)
+        model = self._base.adapted
+        assert model is not None
+        projector = any("multi_modal_projector" in name for name in arrays)
+        result = fit(
+            self._base,
+            parameter_handles(model, projector),
+            arrays,
+            samples,
+            self._vision,
+            seed_of(self.config.seed, "fit", stage, server_round, client) % 2**63,
+            local_training(self.config),
+            client=f"client {client}",
+        )
+        return result, len(samples)

@@ -1,0 +1,1 @@
+"""Answers, their scores, and what a run's accuracy matrix says."""

@@ -1,0 +1,138 @@
+"""Greedy answers of the base with a bank, for batches of mixed tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from fcit_app.data import catalogue
+from fcit_app.data.sample import Sample
+from fcit_app.identity.encoders import TextEncoder
+from fcit_app.model.activation import Activation, activation_weights
+from fcit_app.model.base import BaseModel
+from fcit_app.model.prompt import encode_prompts
+from fcit_app.model.stacked import BankSession
+from fcit_app.model.vision import VisionFeatures
+
+_Configuration: Any = GenerationConfig  # transformers leaves its constructor without annotations
+
+
+@torch.inference_mode()
+def answer(
+    session: BankSession,
+    samples: Sequence[Sample],
+    vision: VisionFeatures,
+    encoder: TextEncoder,
+    activation: Activation = "softmax",
+    temperature: float = 0.05,
+    batch_size: int = 100,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Answer questions about pictures, each with its own mixture of the bank's subspaces.
+
+    Answers do not depend on ``batch_size`` or on the order of the samples.
+
+    Parameters
+    ----------
+    session : BankSession
+        Entered, that is with its bank installed.
+    samples : Sequence[Sample]
+        Of any tasks; their answers are not looked at.
+    vision : VisionFeatures
+        Cache of the same base.
+    encoder : TextEncoder
+        The one with which the bank's identity tokens were made; sees the question only.
+    activation, temperature
+        See ``fcit_app.model.activation.activation_weights``.
+    batch_size : int
+        Samples that are answered together.
+    on_batch : Callable[[int, int], None], optional
+        Called after each batch with the number of answers so far and in all.
+
+    Returns
+    -------
+    list[str]
+        One stripped answer per sample, in the given order.
+
+    Raises
+    ------
+    ModelError
+        If the encoder is not the bank's.
+    """
+    base = session.base
+    prompts = encode_prompts(base, samples)
+    weights = question_weights(session, samples, encoder, activation, temperature)
+    limits = [catalogue.task(sample.task).max_new_tokens for sample in samples]
+    # alike rows together: little padding, and few rows that wait for a longer answer
+    order = sorted(
+        range(len(samples)),
+        key=lambda place: (limits[place], len(prompts[place]), samples[place].identifier),
+    )
+    answers = [""] * len(samples)
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        with session.weighted(weights[places]):
+            generated = _generate(
+                base,
+                [prompts[place] for place in places],
+                vision.of([samples[place] for place in places]),
+                max(limits[place] for place in places),
+            )
+        for place, identifiers in zip(places, generated, strict=True):
+            text = base.tokenizer.decode(identifiers[: limits[place]], skip_special_tokens=True)
+            answers[place] = text.strip()
+        if on_batch is not None:
+            on_batch(start + len(places), len(order))
+    return answers
+
+
+def question_weights(
+    session: BankSession,
+    samples: Sequence[Sample],
+    encoder: TextEncoder,
+    activation: Activation = "softmax",
+    temperature: float = 0.05,
+) -> Tensor:
+    """Activation weights from the questions' text alone, shape (samples, subspaces).
+
+    Ones where the bank has no identity tokens. Equal questions are encoded once.
+    """
+    tokens = session.tokens
+    if tokens is None or not samples:
+        return torch.ones(len(samples), len(session.bank.subspaces))
+    questions = sorted({sample.question for sample in samples})
+    features = torch.from_numpy(encoder.encode(questions))
+    weights = activation_weights(features, tokens, activation, temperature)
+    row = {question: number for number, question in enumerate(questions)}
+    return weights[[row[sample.question] for sample in samples]]
+
+
+def _generate(
+    base: BaseModel, prompts: Sequence[Sequence[int]], vision: Tensor, limit: int
+) -> list[list[int]]:
+    """New token identifiers of each row up to its end of sequence, at most ``limit``."""
+    length = max(map(len, prompts))
+    input_ids = torch.full((len(prompts), length), base.tokenizer.pad_token_id)
+    mask = torch.zeros_like(input_ids)
+    for row, prompt in enumerate(prompts):  # on the left: all rows go on at the same place
+        input_ids[row, length - len(prompt) :] = torch.tensor(prompt)
+        mask[row, length - len(prompt) :] = 1
+    end = base.tokenizer.eos_token_id
+    output = base.model.generate(
+        inputs_embeds=base.embed(input_ids.to(base.device), vision),
+        attention_mask=mask.to(base.device),
+        generation_config=_Configuration(
+            max_new_tokens=min(limit, base.max_length - length),
+            do_sample=False,
+            num_beams=1,
+            bos_token_id=base.tokenizer.bos_token_id,
+            pad_token_id=base.tokenizer.pad_token_id,
+            eos_token_id=end,
+        ),
+    )
+    rows: list[list[int]] = output.tolist()
+    return [row[: row.index(end)] if end in row else row for row in rows]

@@ -1,0 +1,235 @@
+"""Run a Flower app through ``flwr run`` with a true exit code, leaving nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from fcit_app.config import Scalar
+from fcit_app.errors import RunError
+from fcit_app.launch.cause import cause_of, last_lines
+from fcit_app.launch.display import Display, follow
+from fcit_app.launch.signals import Interruption, watch_signals
+from fcit_app.launch.superlink import CONNECTION, SuperLink, private_superlink
+from fcit_app.runs.folder import LOG_NAME
+
+HEALTHY_WITHIN = 60.0
+"""Seconds for the SuperLink to answer."""
+
+BEGIN_WITHIN = 180.0
+"""Seconds from sending the app to a simulation process; a run can hang in "pending"."""
+
+REPORT_WITHIN = 15.0
+"""Seconds from the end of the simulation process to the end of its log, if it ended well."""
+
+_RUN_ID = re.compile(r"Successfully started run (\d+)")
+
+
+def run_app(
+    app_dir: Path,
+    run_config: Mapping[str, Scalar],
+    clients: int,
+    out: Path,
+    console: Console,
+    parallel: int | None = None,
+) -> int:
+    """Run the app in a simulation and show its progress.
+
+    Parameters
+    ----------
+    app_dir : Path
+        Folder with the app's ``pyproject.toml``.
+    run_config : Mapping[str, bool | int | float | str]
+        Overrides of the app's run configuration, flat; all keys must exist there.
+    clients : int
+        SuperNodes of the simulated federation.
+    out : Path
+        Run folder, made if missing; the app's ``ledger.jsonl`` is followed here and
+        Flower's log is written to ``flower.log``.
+    console : Console
+        Where progress and a failure's cause are shown.
+    parallel : int, optional
+        Clients that train side by side, one CPU each; at most ``clients``, and by default the
+        machine's cores.
+
+    Returns
+    -------
+    int
+        0 if the run completed, 1 if it failed, 128 + n after signal n (Ctrl-C: 130).
+
+    Raises
+    ------
+    RunError
+        If Flower's programs are missing or its SuperLink does not start.
+    """
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / LOG_NAME
+    log.write_bytes(b"")
+    workers = max(1, min(clients, parallel or os.cpu_count() or 1))
+    with (
+        watch_signals() as interruption,
+        follow(console, out / "ledger.jsonl", "starting Flower") as display,
+        private_superlink(app_dir) as superlink,
+    ):
+        run = _Run(superlink, display, interruption, log)
+        status, details = run.go(app_dir.resolve(), run_config, clients, workers)
+        if interruption:
+            display.waiting("stopping: ending the simulation and Flower")
+    if interruption:
+        console.print("[yellow]Stopped.[/yellow] Nothing of the run is left running.")
+        return 128 + interruption.number
+    if status == "finished:completed":
+        return 0
+    text = log.read_text("utf-8", errors="replace")
+    cause = display.progress.failure or cause_of(text)
+    if details.rpartition("exception: ")[2] not in cause:
+        cause = f"{cause}\n{details}".strip()
+    console.print(f"[bold red]The run failed[/bold red] ({escape(status)}).")
+    console.print(escape(cause or last_lines(text)), highlight=False, soft_wrap=True)
+    console.print(f"Full log: {escape(str(log))}", soft_wrap=True)
+    return 1
+
+
+class _Run:
+    """One pass from starting Flower to the run's final status."""
+
+    def __init__(
+        self, superlink: SuperLink, display: Display, interruption: Interruption, log: Path
+    ) -> None:
+        self._superlink = superlink
+        self._display = display
+        self._interruption = interruption
+        self._log = log
+
+    def go(
+        self, app_dir: Path, run_config: Mapping[str, Scalar], clients: int, workers: int
+    ) -> tuple[str, str]:
+        """Start, submit, wait; return Flower's final status and its details."""
+        self._start()
+        if self._interruption:
+            return "interrupted", ""
+        overrides = self._superlink.home / "run-config.toml"
+        overrides.write_text(_toml(run_config), encoding="utf-8")
+        self._display.waiting("sending the app to Flower")
+        stream = self._superlink.spawn(
+            [
+                "flwr",
+                "run",
+                str(app_dir),
+                CONNECTION,
+                "--stream",
+                "--run-config",
+                str(overrides),
+                "--federation-config",
+                f"num-supernodes={clients} client-resources-num-cpus=1 "
+                f"client-resources-num-gpus=0.0 init-args-num-cpus={workers}",
+            ],
+            self._log,
+        )
+        problem = self._watch(stream)
+        if self._interruption:
+            return "interrupted", ""
+        found = _RUN_ID.search(self._log.read_text("utf-8", errors="replace"))
+        if found is None:
+            text = last_lines(self._log.read_text("utf-8", errors="replace"))
+            return "not started", f"{text}\n{problem}"
+        if self._superlink.has_ended():
+            return "lost", problem
+        status, details = self._status(found.group(1))
+        return (status, details) if status.startswith("finished") else (status, problem or details)
+
+    def _start(self) -> None:
+        """Start the SuperLink; once more if another program took its port in between."""
+        for attempt in (1, 2, 3):
+            self._superlink.start()
+            end = time.monotonic() + HEALTHY_WITHIN
+            while not self._interruption and not self._superlink.has_ended():
+                if self._superlink.is_healthy():
+                    return
+                if time.monotonic() > end:
+                    raise RunError(
+                        f"Flower's SuperLink did not answer within {HEALTHY_WITHIN:.0f} s:\n"
+                        f"{self._superlink_log()}"
+                    )
+                self._pause()
+            if self._interruption:
+                return
+            if attempt == 3:
+                raise RunError(f"Flower's SuperLink does not start:\n{self._superlink_log()}")
+
+    def _watch(self, stream: subprocess.Popen[bytes]) -> str:
+        """Wait for the log stream to end; return what went wrong with it, if anything."""
+        sent = time.monotonic()
+        began, gone_since = False, None
+        while stream.poll() is None and not self._interruption:
+            self._pause()
+            now = time.monotonic()
+            running = bool(self._superlink.family.named("flwr-simulation"))
+            if running and not began:
+                began = True
+                self._display.waiting("starting the simulation and its client processes")
+            if self._superlink.has_ended():
+                return f"Flower's SuperLink ended unexpectedly:\n{self._superlink_log()}"
+            if not began and now - sent > BEGIN_WITHIN:
+                return f"Flower did not begin the run within {BEGIN_WITHIN:.0f} s."
+            gone_since = None if running or not began else gone_since or now
+            if gone_since and now - gone_since > REPORT_WITHIN:
+                return "The simulation process died (killed, or out of memory)."
+        return "" if stream.returncode == 0 else f"flwr run ended with exit code {stream.poll()}."
+
+    def _status(self, run_id: str) -> tuple[str, str]:
+        """Ask Flower how the run ended: ``flwr run`` itself exits 0 whatever happened."""
+        self._display.waiting("asking Flower how the run ended")
+        answer = self._superlink.home / "list.json"
+        status, details = "unknown", ""
+        for _ in range(5):
+            answer.unlink(missing_ok=True)
+            question = self._superlink.spawn(
+                ["flwr", "list", CONNECTION, "--run-id", run_id, "--format", "json"], answer
+            )
+            while question.poll() is None and not self._interruption:
+                self._pause()
+            if self._interruption:
+                return "interrupted", ""
+            status, details = _read_status(answer.read_text("utf-8", errors="replace"))
+            if status.startswith("finished"):
+                break
+            self._pause()
+        return status, details
+
+    def _pause(self) -> None:
+        """Wait a moment, keeping the record of processes up to date."""
+        time.sleep(0.2)
+        self._superlink.family.refresh()
+
+    def _superlink_log(self) -> str:
+        return "\n".join(
+            self._superlink.log.read_text("utf-8", errors="replace").splitlines()[-15:]
+        )
+
+
+def _read_status(answer: str) -> tuple[str, str]:
+    """Status and details from the answer of ``flwr list``, warnings around the JSON or not."""
+    try:
+        listing, _ = json.JSONDecoder().raw_decode(answer[answer.index("{") :])
+        run = listing["runs"][0]
+        return str(run["status"]), str(run["status-details"])
+    except (ValueError, KeyError, IndexError):
+        return "unknown", f"`flwr list` answered: {last_lines(answer)}"
+
+
+def _toml(values: Mapping[str, Scalar]) -> str:
+    """Write flat dotted keys as TOML; JSON's strings, numbers and truth values are TOML's too."""
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False, allow_nan=False)}\n"
+        for key, value in values.items()
+    )

@@ -1,0 +1,47 @@
+"""Ctrl-C and friends as something to look at, so that a run is always taken down in order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Interruption:
+    """Which signal has asked us to stop: its number, or 0."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __bool__(self) -> bool:
+        """Whether there was a signal."""
+        return self.number != 0
+
+
+@contextmanager
+def watch_signals() -> Iterator[Interruption]:
+    """Record SIGINT, SIGTERM and SIGHUP instead of dying of them.
+
+    Outside the main thread Python allows no handlers; nothing is recorded then.
+    """
+    interruption = Interruption()
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        interruption.number = interruption.number or number
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    present = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    # Ignored before us, as under nohup: it stays ignored.
+    numbers = [number for number in present if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, remember) for number in numbers}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

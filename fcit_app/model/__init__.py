@@ -1,0 +1,1 @@
+"""The base model, LoRA adapters, the subspace bank and its selective activation."""

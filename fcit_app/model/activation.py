@@ -1,0 +1,65 @@
+"""How much each subspace of the bank contributes to the answer to one question."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor
+from torch.nn import functional
+
+from fcit_app.errors import ModelError
+
+Activation = Literal["softmax", "argmax", "cosine", "concat"]
+
+
+def activation_weights(
+    features: Tensor, tokens: Tensor, mode: Activation = "softmax", temperature: float = 0.05
+) -> Tensor:
+    """Weight of each subspace for each question (DISCO, subspace selective activation).
+
+    With ``s_i`` the cosine between a question's feature and identity token i: ``softmax`` gives
+    ``exp(s_i / T) / sum_j exp(s_j / T)``; the paper's ablations are ``argmax`` (the best one only),
+    ``cosine`` (``s_i`` itself) and ``concat`` (all subspaces at full weight).
+
+    Parameters
+    ----------
+    features : Tensor
+        Text features of the questions, shape (batch, width).
+    tokens : Tensor
+        Identity tokens of the subspaces, shape (subspaces, width). Lengths do not matter.
+    mode : {"softmax", "argmax", "cosine", "concat"}
+        See above. Equally good subspaces: ``argmax`` takes the first.
+    temperature : float
+        T, of ``softmax`` only; 0.05 in the paper.
+
+    Returns
+    -------
+    Tensor
+        Float32, shape (batch, subspaces).
+
+    Raises
+    ------
+    ModelError
+        If the mode is unknown or the widths differ.
+    """
+    if features.shape[-1] != tokens.shape[-1]:
+        raise ModelError(
+            f"The text features have {features.shape[-1]} numbers, the bank's identity tokens "
+            f"{tokens.shape[-1]}. Use the text encoder with which the bank was made."
+        )
+    features, tokens = features.double(), tokens.double()
+    scores = functional.normalize(features, dim=-1) @ functional.normalize(tokens, dim=-1).T
+    match mode:
+        case "softmax":
+            weights = (scores / temperature).softmax(dim=-1)
+        case "argmax":
+            weights = functional.one_hot(scores.argmax(dim=-1), scores.shape[-1])
+        case "cosine":
+            weights = scores
+        case "concat":
+            weights = scores.new_ones(scores.shape)
+        case _:
+            raise ModelError(
+                f"activation is '{mode}'; allowed are {', '.join(get_args(Activation))}."
+            )
+    return weights.float()

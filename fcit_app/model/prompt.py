@@ -1,0 +1,98 @@
+"""From a question to token identifiers, in the prompt format of the base's chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fcit_app.data.sample import Sample
+from fcit_app.errors import DataError, ModelError
+from fcit_app.model.base import BaseModel
+
+
+def prompt_text(base: BaseModel, question: str) -> str:
+    """The prompt of one question, up to where the answer begins, with one image placeholder.
+
+    Special tokens written in the question are replaced by a blank: a data set must not be able to
+    end the prompt early or to add a picture.
+    """
+    question = _without_special_tokens(base, question)
+    content: Any = [{"type": "image"}, {"type": "text", "text": question}]
+    rendered = base.processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    return str(rendered)
+
+
+def encode_prompts(base: BaseModel, samples: Sequence[Sample]) -> list[list[int]]:
+    """Token identifiers of each sample's prompt, image placeholders written out.
+
+    Raises
+    ------
+    DataError
+        If a prompt leaves no room for an answer; pictures must never be cut.
+    """
+    return _encode(base, samples, [prompt_text(base, sample.question) for sample in samples])
+
+
+def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[list[int], int]]:
+    """Token identifiers of prompt, answer and end of sequence, with the prompt's length.
+
+    Prompt and answer are tokenised as one text, as the tokenizer would see them, so the boundary
+    is right for tokenizers that write the blank before a word into the word.
+
+    Returns
+    -------
+    list of (list of int, int)
+        ``(identifiers, prompt_length)`` per sample; an over-long answer is cut at the end.
+
+    Raises
+    ------
+    DataError
+        See ``encode_prompts``.
+    ModelError
+        If the tokenizer leaves no boundary between prompt and answer.
+    """
+    texts = [prompt_text(base, sample.question) for sample in samples]
+    prompts = _encode(base, samples, texts)
+    answers = [_without_special_tokens(base, sample.answer) for sample in samples]
+    wholes = _tokenize(base, [f"{text} {said}" for text, said in zip(texts, answers, strict=True)])
+    dialogues = []
+    for prompt, whole in zip(prompts, wholes, strict=True):
+        if whole[: len(prompt)] != prompt:
+            raise ModelError(
+                f"The tokenizer of '{base.name}' merges the end of the prompt with the answer, so "
+                "the answer's tokens cannot be told apart. Use a tokenizer that splits at blanks."
+            )
+        identifiers = [*whole, base.tokenizer.eos_token_id][: base.max_length]
+        dialogues.append((identifiers, len(prompt)))
+    return dialogues
+
+
+def _encode(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) -> list[list[int]]:
+    prompts = _tokenize(base, texts)
+    for sample, prompt in zip(samples, prompts, strict=True):
+        if len(prompt) >= base.max_length:
+            raise DataError(
+                f"The question of sample '{sample.identifier}' takes {len(prompt)} tokens with its "
+                f"picture; the model '{base.name}' allows {base.max_length - 1}. Shorten it."
+            )
+    return prompts
+
+
+def _without_special_tokens(base: BaseModel, text: str) -> str:
+    for token in base.tokenizer.all_special_tokens:
+        text = text.replace(token, " ")
+    return text
+
+
+def _tokenize(base: BaseModel, texts: Sequence[str]) -> list[list[int]]:
+    """Tokenise rendered prompts; the first image token becomes all of the picture's placeholders."""
+    if not texts:
+        return []
+    image = base.processor.image_token
+    expanded = [text.replace(image, image * base.image_tokens, 1) for text in texts]
+    # the template may or may not write the first token itself
+    begun = bool(base.tokenizer.bos_token) and expanded[0].startswith(base.tokenizer.bos_token)
+    encoded = base.tokenizer(expanded, add_special_tokens=not begun)
+    return [list(map(int, row)) for row in encoded["input_ids"]]

@@ -1,0 +1,217 @@
+"""Subspace selective activation without a loop: all subspaces as one adapter with a gate per sample.
+
+N adapters of rank r become one of rank N*r: ``y = W x + s * B (g * (A x))`` with A the adapters' A
+below each other, B their B next to each other, and g a sample's N weights, each repeated r times.
+That is ``W x + sum_i w_i * s * B_i A_i x`` in two products, whatever N.
+(DISCO, subspace selective activation; the official code builds these matrices anew at each token.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from fcit_app.arrays import Arrays
+from fcit_app.errors import ModelError
+from fcit_app.model.adapters import checked, is_adapter, load_parameters_, parameter_handles
+from fcit_app.model.bank import Bank
+from fcit_app.model.base import BaseModel
+from fcit_app.model.preserve import preserved
+
+# not the name of any module: PEFT finds an adapter's parameters by its name between dots
+STACK = "bank_stack"
+
+
+class Gate:
+    """The per-sample weights that all stacked layers of one model share.
+
+    Parameters
+    ----------
+    rank : int
+        Rank of one subspace.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._rows: Tensor | None = None
+
+    def set(self, weights: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
+        """Set weights of shape (batch, subspaces), or clear them with None."""
+        if weights is None:
+            self._rows = None
+        else:
+            self._rows = weights.to(dtype).repeat_interleave(self._rank, dim=1).unsqueeze(1)
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        """Forward hook of a stacked A: scale each sample's N*r activations."""
+        if self._rows is None:
+            raise RuntimeError("the stacked adapter is active, but no weights are set")
+        # never broadcast silently: a row of the batch must be one sample, with its own weights
+        if output.dim() != 3 or output.shape[::2] != self._rows.shape[::2]:
+            raise RuntimeError(
+                f"weights for {tuple(self._rows.shape)} do not fit {tuple(output.shape)}"
+            )
+        return output * self._rows
+
+
+class BankSession:
+    """The base with a bank installed, ready to answer; a context that leaves no trace.
+
+    Inside, all subspaces are one stacked adapter and the bank's projector is in place. On exit the
+    model is exactly as before: the client's adapter active, its values, the base's projector,
+    modes and trainability.
+
+    Parameters
+    ----------
+    base : BaseModel
+        The base; wrapped (``adapters.wrap``), unless the bank holds nothing but itself.
+    bank : Bank
+        Empty for the plain base's answers.
+
+    Raises
+    ------
+    ModelError
+        On entering, if the bank does not fit the model or only some of its subspaces have tokens.
+    """
+
+    def __init__(self, base: BaseModel, bank: Bank) -> None:
+        self.base = base
+        self.bank = bank
+        self._gate: Gate | None = None
+        self._exit: ExitStack | None = None
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """Identity tokens of the subspaces, shape (subspaces, width); None if they have none."""
+        means = [subspace.token.mean for subspace in self.bank.subspaces if subspace.token]
+        if not means:
+            return None
+        return torch.from_numpy(np.stack(means).astype(np.float32))
+
+    def __enter__(self) -> Self:
+        """Install the bank."""
+        known = sum(subspace.token is not None for subspace in self.bank.subspaces)
+        if known not in (0, len(self.bank.subspaces)):
+            raise ModelError(
+                f"Only {known} of the bank's {len(self.bank.subspaces)} subspaces have an identity "
+                "token. Either all have one, or none."
+            )
+        with ExitStack() as stack:
+            self._install(stack)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bank off again."""
+        self._gate = None
+        if self._exit is not None:
+            self._exit.__exit__(kind, error, trace)
+            self._exit = None
+
+    @contextmanager
+    def weighted(self, weights: Tensor) -> Iterator[None]:
+        """Let sample i of the next batches activate the subspaces with ``weights[i]``.
+
+        Parameters
+        ----------
+        weights : Tensor
+            Any real numbers, shape (batch, subspaces); ignored when the bank is empty.
+
+        Raises
+        ------
+        RuntimeError
+            If the session is not entered: the answers would be the plain base's.
+        """
+        if self._exit is None:
+            raise RuntimeError("the bank's session is not entered: use it in a with statement")
+        if self._gate is None:
+            yield
+            return
+        self._gate.set(weights.to(self.base.device))
+        try:
+            yield
+        finally:
+            self._gate.set(None)
+
+    def _install(self, stack: ExitStack) -> None:
+        model = self.base.adapted
+        if model is None:
+            if self.bank.subspaces or self.bank.projector is not None:
+                raise ModelError("The base has no adapter layers yet: call adapters.wrap first.")
+            stack.enter_context(preserved(self.base.model, ()))
+            self.base.model.eval()
+            return
+        if STACK in model.peft_config:
+            raise RuntimeError("a bank is already installed on this base")
+        handles = parameter_handles(model, projector=True)
+        lora = {name: handles[name] for name in handles if is_adapter(name)}
+        projector = {name: handles[name] for name in handles if not is_adapter(name)}
+        adapters = [
+            checked(lora, subspace.adapter, f"adapter of subspace {subspace.identifier}")
+            for subspace in self.bank.subspaces
+        ]
+        stack.enter_context(preserved(model, projector.values()))
+        if self.bank.projector is not None:
+            load_parameters_(projector, self.bank.projector, "projector of the bank")
+        if adapters:
+            stack.enter_context(_stacked(model, adapters))
+            stacked: Any = model.peft_config[STACK]
+            self._gate = Gate(stacked.r // len(adapters))
+            for layer in _stacked_layers(model).values():
+                layer.lora_A[STACK].register_forward_hook(self._gate)
+        else:
+            stack.enter_context(model.disable_adapter())
+        model.train(False)
+
+
+@contextmanager
+def _stacked(model: PeftModel, adapters: Sequence[Arrays]) -> Iterator[None]:
+    """Add the stacked adapter to the model and make it the active one."""
+    former = model.active_adapter
+    config: Any = model.peft_config[former]
+    stacked = dataclasses.replace(
+        config,
+        r=config.r * len(adapters),
+        lora_alpha=config.lora_alpha * len(adapters),  # alpha / rank, the scaling, stays
+        lora_dropout=0.0,
+        init_lora_weights=False,
+        inference_mode=True,
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):  # new layers draw from the global generator
+            model.add_adapter(STACK, stacked)
+        model.set_adapter(STACK, inference_mode=True)
+        with torch.no_grad():
+            for name, layer in _stacked_layers(model).items():
+                below = [arrays[f"{name}.lora_A.weight"] for arrays in adapters]
+                beside = [arrays[f"{name}.lora_B.weight"] for arrays in adapters]
+                layer.lora_A[STACK].weight.copy_(torch.from_numpy(np.concatenate(below, axis=0)))
+                layer.lora_B[STACK].weight.copy_(torch.from_numpy(np.concatenate(beside, axis=1)))
+        yield
+    finally:
+        model.set_adapter(former)
+        if STACK in model.peft_config:
+            model.delete_adapter(STACK)
+
+
+def _stacked_layers(model: PeftModel) -> dict[str, Any]:
+    """Layers that hold the stacked adapter, by wire name of the layer."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer) and STACK in module.lora_A
+    }

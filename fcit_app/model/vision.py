@@ -1,0 +1,108 @@
+"""Features of the frozen vision tower, computed once per picture."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fcit_app.data.sample import Sample
+from fcit_app.errors import ModelError
+from fcit_app.model.base import BaseModel
+
+_CHUNK = 16
+_DEFAULT_BUDGET = 256 * 2**20
+
+
+class VisionFeatures:
+    """Cache of what the vision tower makes of a picture, before the projector.
+
+    The tower is never trained, so its features do not change; the projector is, so it runs each
+    time, in ``BaseModel.embed``. Pictures go through the tower in chunks of one fixed size: then a
+    picture's features do not depend, to the last bit, on the pictures computed with it, and a run
+    that is resumed with a cold cache goes on with the same numbers.
+
+    Parameters
+    ----------
+    base : BaseModel
+        The model whose tower and image processor are used.
+    budget_bytes : int
+        Most bytes that the kept features may take; the least recently used ones are dropped.
+    """
+
+    def __init__(self, base: BaseModel, budget_bytes: int = _DEFAULT_BUDGET) -> None:
+        self._base = base
+        self._budget = budget_bytes
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that the kept features take."""
+        return self._bytes
+
+    def of(self, samples: Sequence[Sample]) -> Tensor:
+        """Features of each sample's picture.
+
+        Returns
+        -------
+        Tensor
+            Float32, on the CPU, shape (samples, image tokens, vision width).
+
+        Raises
+        ------
+        ModelError
+            If image processor and vision tower disagree about the number of patches.
+        """
+        wanted = [sample.identifier for sample in samples]
+        found = {name: self._kept[name] for name in wanted if name in self._kept}
+        missing = list({s.identifier: s for s in samples if s.identifier not in found}.values())
+        for start in range(0, len(missing), _CHUNK):
+            chunk = missing[start : start + _CHUNK]
+            for sample, features in zip(chunk, self._compute(chunk), strict=True):
+                found[sample.identifier] = features
+        for name, features in found.items():
+            self._keep(name, features)
+        return torch.stack([found[name] for name in wanted])
+
+    def _keep(self, name: str, features: Tensor) -> None:
+        if name in self._kept:
+            self._kept.move_to_end(name)
+            return
+        self._kept[name] = features
+        self._bytes += features.nbytes
+        while self._bytes > self._budget:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    @torch.no_grad()
+    def _compute(self, samples: Sequence[Sample]) -> list[Tensor]:
+        model = self._base.model
+        pictures = [sample.picture() for sample in samples]
+        pixels = self._base.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        if len(samples) < _CHUNK:
+            filler = pixels.new_zeros((_CHUNK - len(samples), *pixels.shape[1:]))
+            pixels = torch.cat([pixels, filler])
+        tower = model.model.vision_tower
+        was_training = tower.training
+        tower.eval()
+        try:
+            states = tower(
+                pixels.to(self._base.device, tower.dtype), output_hidden_states=True
+            ).hidden_states
+        finally:
+            tower.train(was_training)
+        layers = model.config.vision_feature_layer
+        chosen = [states[layer] for layer in ([layers] if isinstance(layers, int) else layers)]
+        if model.config.vision_feature_select_strategy == "default":
+            chosen = [state[:, 1:] for state in chosen]
+        features = torch.cat(chosen, dim=-1)[: len(samples)].float().cpu()
+        if features.shape[1] != self._base.image_tokens:
+            raise ModelError(
+                f"The image processor of '{self._base.name}' gives pictures of {features.shape[1]} "
+                f"patches, its vision tower is built for {self._base.image_tokens}: crop_size in "
+                "processor_config.json and image_size in config.json must be equal."
+            )
+        # clones: a view would keep the whole chunk alive after its neighbours are dropped
+        return [row.clone() for row in features]

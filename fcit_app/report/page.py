@@ -1,0 +1,100 @@
+"""The report: one HTML file that needs nothing but a browser.
+
+The template is Python text because Flower's app bundle carries no HTML files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment
+
+from fcit_app.report.plots import accuracy_heat_map, forgetting_curves
+from fcit_app.report.table import cells, cost_line, header, sorted_results
+from fcit_app.runs.atomic import read_json, write_bytes
+from fcit_app.runs.result import RunResult, read_result
+
+_TEMPLATE = """<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+tr.disco td { font-weight: 600; }
+figure { margin: 1rem 0; background: #fff; color: #000; padding: .5rem; border-radius: .5rem; }
+svg { max-width: 100%; height: auto; }
+pre { overflow-x: auto; }
+</style>
+<h1>{{ title }}</h1>
+<p>{{ cost }}</p>
+<h2>Accuracy after the last stage (per cent)</h2>
+<div class="wide"><table>
+<tr><th>method</th>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for name, row in rows %}<tr class="{{ name }}"><td>{{ name }}</td>
+{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
+</table></div>
+<p>Last: mean of the row. Avg: mean over stages of the mean over the tasks seen by then.
+BWT: backward transfer, in points.</p>
+{% for run in runs %}
+<h2>{{ run.name }}</h2>
+{% if run.matrix %}<div class="wide"><figure>{{ run.matrix | safe }}</figure>
+<figure>{{ run.curves | safe }}</figure></div>{% endif %}
+{% if run.subspaces %}<div class="wide"><table>
+<tr><th>subspace</th><th>opened in stage</th><th>samples</th><th>from</th></tr>
+{% for s in run.subspaces %}<tr><td>{{ s.id }}</td><td>{{ s.first_stage }}</td>
+<td>{{ s.samples }}</td><td>{{ s.task_counts.items() | map('join', ' ') | join(', ') }}</td></tr>
+{% endfor %}</table></div>{% endif %}
+<details><summary>Configuration and versions</summary><pre>{{ run.facts }}</pre></details>
+{% endfor %}
+</html>
+"""
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write the report of one or several finished runs.
+
+    Parameters
+    ----------
+    runs : Sequence[Path]
+        Run folders with a ``result.json``.
+    out : Path
+        The HTML file; replaced if it exists.
+
+    Returns
+    -------
+    Path
+        ``out``, absolute.
+    """
+    pairs = [(read_result(folder), Path(folder)) for folder in runs]
+    results = sorted_results([result for result, _ in pairs])
+    folders = {id(result): folder for result, folder in pairs}
+    tasks = list(dict.fromkeys(task for result in results for task in result.tasks))
+    first = results[-1]
+    page = Environment(autoescape=True).from_string(_TEMPLATE).render(
+        title=f"Federated continual instruction tuning: {first.setting} stages, seed {first.seed}",
+        cost=cost_line(results),
+        header=header(tasks),
+        rows=[(result.method, cells(result, tasks)) for result in results],
+        runs=[_section(result, folders[id(result)]) for result in results],
+    )
+    write_bytes(out, page.encode())
+    return out.resolve()
+
+
+def _section(result: RunResult, folder: Path) -> dict[str, object]:
+    staged = len(result.accuracy or []) > 1
+    facts = {name: read_json(folder / f"{name}.json") for name in ("config", "environment")}
+    return {
+        "name": f"{result.method}, seed {result.seed}",
+        "matrix": accuracy_heat_map(result) if staged else None,
+        "curves": forgetting_curves(result) if staged else None,
+        "subspaces": result.subspaces,
+        "facts": json.dumps(facts, indent=2),
+    }

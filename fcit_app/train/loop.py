@@ -1,0 +1,232 @@
+"""Local fine-tuning: a pure function from (arrays, samples, seed, configuration) to arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter, functional
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from fcit_app.arrays import Array, Arrays
+from fcit_app.data.sample import Sample
+from fcit_app.errors import DataError, FcitError
+from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_parameters
+from fcit_app.model.base import BaseModel
+from fcit_app.model.preserve import preserved
+from fcit_app.model.vision import VisionFeatures
+from fcit_app.train.collate import IGNORED, Batch, Collator, shuffled_batches
+
+
+class TrainingError(FcitError):
+    """Local fine-tuning that diverged."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a client fine-tunes in one round.
+
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps.
+    batch_size : int
+        Samples per step; a smaller shard is used whole in each step.
+    learning_rate, projector_learning_rate : float
+        Peak rates of the adapter and of the projector.
+    warmup : float
+        Part of the steps over which the rates rise, in [0, 1).
+    weight_decay : float
+        AdamW's decay; 0 in LLaVA's and DISCO's recipes.
+    max_gradient_norm : float or None
+        Gradients are scaled down to this Euclidean norm; None leaves them as they are.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    projector_learning_rate: float
+    warmup: float = 0.03
+    weight_decay: float = 0.0
+    max_gradient_norm: float | None = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a client's fine-tuning gives.
+
+    Parameters
+    ----------
+    arrays : Arrays
+        Trained parameters by wire name, the same names as were given.
+    losses : tuple[float, ...]
+        Mean loss per answer token of each step's batch, before that step.
+    """
+
+    arrays: Arrays
+    losses: tuple[float, ...]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return len(self.losses)
+
+    @property
+    def loss_first(self) -> float:
+        """Loss of the first step."""
+        return self.losses[0]
+
+    @property
+    def loss_last(self) -> float:
+        """Loss of the last step."""
+        return self.losses[-1]
+
+    @property
+    def loss_mean(self) -> float:
+        """Mean loss over all steps."""
+        return math.fsum(self.losses) / len(self.losses)
+
+
+def fit(
+    base: BaseModel,
+    handles: Mapping[str, Parameter],
+    arrays: Mapping[str, Array],
+    samples: Sequence[Sample],
+    vision: VisionFeatures,
+    seed: int,
+    config: TrainConfig,
+    on_step: Callable[[int, int, float], None] | None = None,
+    client: str = "this client",
+) -> FitResult:
+    """Fine-tune an adapter, and the projector if it is among the handles, on a client's samples.
+
+    AdamW without state from earlier rounds, linear warm-up and cosine decay, loss on the answer's
+    tokens and the end of sequence only (DISCO, official code; LLaVA-1.5). The result depends on
+    ``arrays``, ``samples``, ``seed`` and ``config`` alone; the model is left exactly as it was.
+
+    Parameters
+    ----------
+    base : BaseModel
+        The wrapped base.
+    handles : Mapping[str, Parameter]
+        From ``parameter_handles``: what is trained.
+    arrays : Mapping[str, Array]
+        Where training starts, one array per handle.
+    samples : Sequence[Sample]
+        The client's shard, not empty.
+    vision : VisionFeatures
+        Cache of the same base.
+    seed : int
+        Of the order of samples and of dropout.
+    config : TrainConfig
+        See there.
+    on_step : Callable[[int, int, float], None], optional
+        Called after each step with its number from 1, the number of steps and the loss.
+    client : str
+        Name of the client in an error's text.
+
+    Raises
+    ------
+    ModelError
+        If the arrays do not fit the handles; nothing has been changed then.
+    DataError
+        If there are no samples, or a question is too long.
+    TrainingError
+        If a loss or gradient is not finite; names step and client.
+    RuntimeError
+        If another adapter than the client's is active, so that training would have no effect.
+    """
+    if base.adapted is None or base.adapted.active_adapter != ADAPTER:
+        raise RuntimeError("the client's adapter is not active: wrap the base, leave bank sessions")
+    if not samples:
+        raise DataError(f"{client} has no samples to train on. Lower the number of clients.")
+    collator = Collator(base, samples)
+    device = base.device
+    losses: list[float] = []
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with preserved(base.model, handles.values()), torch.random.fork_rng(devices=devices):
+        load_parameters_(handles, arrays, f"starting point of {client}")
+        torch.manual_seed(seed)
+        base.model.requires_grad_(False)
+        for parameter in handles.values():
+            parameter.requires_grad_(True)
+        base.model.train()
+        optimizer = _optimizer(handles, config)
+        schedule = LambdaLR(optimizer, _rate(config))
+        batches = shuffled_batches(len(samples), config.batch_size, config.steps, seed)
+        for step, places in enumerate(batches, start=1):
+            features = vision.of([samples[place] for place in places])
+            loss = answer_loss(base, collator.batch(places).to(device), features)
+            losses.append(loss.item())
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = math.inf if config.max_gradient_norm is None else config.max_gradient_norm
+            length = torch.nn.utils.clip_grad_norm_(handles.values(), norm)
+            if not math.isfinite(losses[-1] + length.item()):
+                raise TrainingError(
+                    f"Training of {client} diverged in step {step} of {config.steps}: its loss is "
+                    f"{losses[-1]}, its gradient's norm {length.item()}. Lower train.lr (now "
+                    f"{config.learning_rate}) or train.projector-lr "
+                    f"(now {config.projector_learning_rate})."
+                )
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            if on_step is not None:
+                on_step(step, config.steps, losses[-1])
+        return FitResult(read_parameters(handles), tuple(losses))
+
+
+def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
+    """Mean cross-entropy over the answers' tokens of a batch (FCIT, auto-regressive objective).
+
+    Parameters
+    ----------
+    base : BaseModel
+        The model with whatever adapter is active.
+    batch : Batch
+        Right-padded rows.
+    vision : Tensor
+        Features before the projector, shape (batch, image tokens, vision width).
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    embedded = base.embed(batch.input_ids, vision)
+    states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
+    # logits only where there is a loss: an answer is a few of the many tokens
+    targets = batch.labels[:, 1:]
+    wanted = targets != IGNORED
+    logits = base.model.lm_head(states.last_hidden_state[:, :-1][wanted])
+    return functional.cross_entropy(logits.float(), targets[wanted])
+
+
+def _optimizer(handles: Mapping[str, Parameter], config: TrainConfig) -> AdamW:
+    adapter = [handle for name, handle in handles.items() if is_adapter(name)]
+    projector = [handle for name, handle in handles.items() if not is_adapter(name)]
+    groups = [{"params": adapter, "lr": config.learning_rate}]
+    if projector:
+        groups.append({"params": projector, "lr": config.projector_learning_rate})
+    return AdamW(groups, weight_decay=config.weight_decay)
+
+
+def _rate(config: TrainConfig) -> Callable[[int], float]:
+    """Factor on the learning rates at a step counted from 0.
+
+    Never 0: with the few steps of a federated round, a step of the usual warm-up at rate 0 would be
+    a noticeable part of them lost.
+    """
+    rising = round(config.warmup * config.steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        passed = (step - rising) / max(1, config.steps - rising)
+        return 0.5 * (1.0 + math.cos(math.pi * passed))
+
+    return factor

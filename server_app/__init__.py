@@ -1,0 +1,1 @@
+"""What the server does: drive stages and rounds, judge replies, evaluate, keep the run folder."""

@@ -1,0 +1,125 @@
+"""What the server knows of the model: the method's strategy, its global record, its scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flwr.app import ArrayRecord
+
+from fcit_app.arrays import Arrays
+from fcit_app.config import RunConfig
+from fcit_app.data.load import Benchmark
+from fcit_app.data.partition import seed_of
+from fcit_app.data.stages import Stage
+from fcit_app.evaluate.evaluator import Evaluator
+from fcit_app.evaluate.summary import summarise
+from fcit_app.model.adapters import initial_adapter, is_adapter, parameter_handles, read_parameters
+from fcit_app.model.bank import Bank
+from fcit_app.runs import RunFolder
+from server_app.journal import Journal
+from strategies.methods import METHODS
+
+
+class Learning:
+    """The model's side of a federated run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration.
+    benchmark : Benchmark
+        Gives the test samples.
+    journal : Journal
+        Where evaluations are reported.
+
+    Attributes
+    ----------
+    strategy : Strategy
+        The method's Flower strategy.
+    initial : ArrayRecord
+        The global record before the first round.
+    evaluate_seconds : float
+        Time spent evaluating so far.
+    """
+
+    def __init__(self, config: RunConfig, benchmark: Benchmark, journal: Journal) -> None:
+        self._config = config
+        self._journal = journal
+        self._evaluator = Evaluator(config, benchmark)
+        self._method = METHODS[config.method]
+        self._handles = parameter_handles(self._evaluator.model, projector=True)
+        self.strategy = self._method.strategy(config, self._new_adapter)
+        self.initial = self._method.initial(self._new_adapter, self._projector())
+        self.evaluate_seconds = 0.0
+        self._accuracy: list[list[float]] = []
+        self._zero_shot: list[float] | None = None
+
+    def _new_adapter(self, identifier: int) -> Arrays:
+        return initial_adapter(self._handles, seed_of(self._config.seed, "adapter", identifier))
+
+    def _projector(self) -> Arrays | None:
+        if self._config.projector == "frozen":
+            return None
+        handles = {n: handle for n, handle in self._handles.items() if not is_adapter(n)}
+        return read_parameters(handles)
+
+    def measure_zero_shot(self, tasks: Sequence[str]) -> None:
+        """Score the plain base on all tasks, before anything is trained."""
+        started = time.perf_counter()
+        self._zero_shot = self._score(Bank(), 0, tasks)
+        self.evaluate_seconds += time.perf_counter() - started
+
+    def evaluate(self, arrays: ArrayRecord, stage: Stage, tasks: Sequence[str]) -> None:
+        """Score the global record on the tasks seen so far: one more row of the matrix."""
+        started = time.perf_counter()
+        row = self._score(self._method.bank(arrays), stage.number, tasks)
+        seconds = time.perf_counter() - started
+        self.evaluate_seconds += seconds
+        self._accuracy.append(row)
+        self._journal.write(
+            "stage-evaluated", stage=stage.number, accuracy=row, seconds=round(seconds, 3)
+        )
+
+    def _score(self, bank: Bank, stage: int, tasks: Sequence[str]) -> list[float]:
+        def done(task: str, number: int) -> None:
+            self._journal.write(
+                "evaluate-progress", stage=stage, task=task, done=number, total=len(tasks)
+            )
+
+        return self._evaluator.accuracy(bank, tasks, done)
+
+    def scores(self) -> dict[str, Any]:
+        """The accuracy matrix with its summaries, as ``make_result`` takes them."""
+        return {"zero_shot": self._zero_shot, **summarise(self._accuracy)}
+
+    def save(self, folder: RunFolder, stage: Stage, number: int, arrays: ArrayRecord) -> None:
+        """Keep the bank, its place in the run and the scores so far."""
+        bank, facts = self._method.bank(arrays).to_arrays()
+        meta = {
+            "stage": stage.number,
+            "round": number,
+            "bank": facts,
+            "accuracy": self._accuracy,
+            "zero_shot": self._zero_shot,
+        }
+        folder.save_state(bank, meta)
+
+    def subspaces(
+        self, arrays: ArrayRecord, samples: Mapping[int, Mapping[str, Mapping[int, int]]]
+    ) -> list[dict[str, Any]]:
+        """Where each subspace came from: samples by stage, and the stage that opened it."""
+        found = []
+        for subspace in self._method.bank(arrays).subspaces:
+            by_stage = samples.get(subspace.identifier, {})
+            counts = {stage: sum(clients.values()) for stage, clients in by_stage.items()}
+            found.append(
+                {
+                    "id": subspace.identifier,
+                    "task_counts": counts,
+                    "samples": sum(counts.values()),
+                    "first_stage": subspace.first_stage,
+                }
+            )
+        return found

@@ -1,0 +1,89 @@
+"""The federated methods: what each one keeps on the server and gives to inference.
+
+A new method is one entry in ``METHODS``; the loop that drives it knows none of them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from flwr.app import ArrayRecord
+from flwr.serverapp.strategy import Strategy
+
+from fcit_app.arrays import Arrays
+from fcit_app.config import RunConfig
+from fcit_app.model.bank import Bank, Subspace
+from strategies.aggregators import make_aggregator
+from strategies.bank_record import BankRecord, read_bank, write_bank
+from strategies.disco import Disco
+from strategies.records import to_arrays, to_record
+from strategies.single import initial_single, split_single
+
+NewAdapter = Callable[[int], Arrays]
+"""Draws the initial adapter of a subspace, by its identifier."""
+
+
+@dataclass(frozen=True)
+class FederatedMethod:
+    """How one method looks to the loop.
+
+    Parameters
+    ----------
+    strategy : Callable[[RunConfig, NewAdapter], Strategy]
+        The Flower strategy that drives the rounds.
+    initial : Callable[[NewAdapter, Arrays | None], ArrayRecord]
+        The global record before the first round, from the projector (None if frozen).
+    bank : Callable[[ArrayRecord], Bank]
+        What inference uses of the global record.
+    """
+
+    strategy: Callable[[RunConfig, NewAdapter], Strategy]
+    initial: Callable[[NewAdapter, Arrays | None], ArrayRecord]
+    bank: Callable[[ArrayRecord], Bank]
+
+
+def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
+    return Disco(
+        inner=make_aggregator(config.aggregator),
+        new_adapter=new_adapter,
+        tau=config.identity.tau,
+        projector=config.projector,
+        identity_timeout=config.client_timeout,
+    )
+
+
+def _disco_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRecord:
+    return write_bank(BankRecord(projector=to_record(projector) if projector else None))
+
+
+def _disco_bank(arrays: ArrayRecord) -> Bank:
+    record = read_bank(arrays)
+    subspaces = tuple(
+        Subspace(known.identifier, to_arrays(known.adapter), known.token, known.first_stage)
+        for known in record.subspaces.values()
+    )
+    return Bank(subspaces, to_arrays(record.projector) if record.projector else None)
+
+
+def _finetune_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
+    return make_aggregator(config.aggregator)()
+
+
+def _finetune_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRecord:
+    return initial_single(new_adapter(0), projector)
+
+
+def _finetune_bank(arrays: ArrayRecord) -> Bank:
+    adapter, projector = split_single(arrays)
+    return Bank((Subspace(0, adapter, None, 1),), projector)
+
+
+METHODS: Mapping[str, FederatedMethod] = MappingProxyType(
+    {
+        "disco": FederatedMethod(_disco_strategy, _disco_initial, _disco_bank),
+        "finetune": FederatedMethod(_finetune_strategy, _finetune_initial, _finetune_bank),
+    }
+)
+"""Name in the configuration to method."""

@@ -1,0 +1,36 @@
+"""Fixtures that several rooms' tests share; heavy imports happen only when one is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fcit_app.model.base import BaseModel
+    from fcit_app.model.vision import VisionFeatures
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random LLaVA in Hugging Face layout. Do not write to it."""
+    from tiny_llava import save_tiny_llava
+
+    return save_tiny_llava(tmp_path_factory.mktemp("tiny-llava"))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_folder: Path) -> BaseModel:
+    """The small LLaVA as the product loads it; shared, so whoever changes it must restore it."""
+    from fcit_app.model.base import load_base
+
+    return load_base(str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_vision(tiny_base: BaseModel) -> VisionFeatures:
+    """The picture cache of the small LLaVA."""
+    from fcit_app.model.vision import VisionFeatures
+
+    return VisionFeatures(tiny_base)
