@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fcit_app.arrays import Arrays
-from fcit_app.errors import RunError
+from fcit_app.errors import ModelError, RunError
 
 app = ClientApp()
 
-
-def _identity(context: Context) -> tuple[int, int]:
-    """Which client of how many this node is."""
-    node = context.node_config
-    try:
-        return int(node["partition-id"]), int(node["num-partitions"])
-    except KeyError as error:
-        raise RunError(
-            f"This node's configuration lacks {error}. Start the SuperNode with "
-            "--node-config 'partition-id=0 num-partitions=5' (its own number, and how many there "
-            "are)."
-        ) from error
+_PARTS = ("adapter/", "projector/")
 
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Say which client this node is."""
-    client, _ = _identity(context)
-    content = RecordDict({"metrics": MetricRecord({"client": client})})
+    """Say which client of how many this node is."""
+    client, clients = _identity(context)
+    content = RecordDict({"metrics": MetricRecord({"client": client, "clients": clients})})
     return Message(content, reply_to=message)
 
 
 @app.query("identity")
 def identity(message: Message, context: Context) -> Message:
     """Give the identity token of this client's data in a stage."""
+    client, clients = _identity(context)
     from client_app.worker import worker_of
 
-    client, clients = _identity(context)
     stage = int(message.content.config_records["config"]["stage"])  # type: ignore[arg-type]
     token = worker_of(context.run_config).token(stage, client, clients)
     content = RecordDict(
@@ -59,26 +47,20 @@ def train(message: Message, context: Context) -> Message:
     The arrays may come in one record (any stock strategy) or in one a part (DISCO), their keys with
     or without the part's name before them: the reply mirrors what was sent.
     """
-    from client_app.worker import worker_of
-
     started = time.perf_counter()
     client, clients = _identity(context)
+    from client_app.worker import worker_of
+
     config = message.content.config_records["config"]
     # Without a stage key (Flower's own loop) all rounds belong to the first stage.
     stage = int(config.get("stage", 1))  # type: ignore[arg-type]
     number = int(config.get("round", config.get("server-round", 1)))  # type: ignore[arg-type]
     sent = message.content.array_records
-    arrays: Arrays = {
-        _parameter(key): np.asarray(array.numpy(), dtype=np.float32)
-        for record in sent.values()
-        for key, array in record.items()
-    }
     worker = worker_of(context.run_config)
-    result, examples = worker.train(arrays, stage, number, client, clients)
-    trained = result.arrays
+    result, examples = worker.train(_arrays(sent), stage, number, client, clients)
     content = RecordDict(
         {
-            name: ArrayRecord({key: Array(trained[_parameter(key)]) for key in record})
+            name: ArrayRecord({key: Array(result.arrays[_parameter(key)]) for key in record})
             for name, record in sent.items()
         }
     )
@@ -94,6 +76,34 @@ def train(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
+def _identity(context: Context) -> tuple[int, int]:
+    """Which client, from 0, of how many this node is."""
+    found = [context.node_config.get(key) for key in ("partition-id", "num-partitions")]
+    client, clients = (value if isinstance(value, int) else -1 for value in found)
+    if not 0 <= client < clients:
+        raise RunError(
+            f"This node's configuration says partition-id = {found[0]}, num-partitions = "
+            f"{found[1]}; both must be whole numbers, partition-id from 0 to num-partitions - 1. "
+            "Start the SuperNode with --node-config 'partition-id=0 num-partitions=5' (its own "
+            "number, and how many clients there are)."
+        )
+    return client, clients
+
+
+def _arrays(records: dict[str, ArrayRecord]) -> Arrays:
+    """All arrays of a message by parameter; they are checked when they are loaded."""
+    arrays: Arrays = {}
+    for record in records.values():
+        for key, array in record.items():
+            name = _parameter(key)
+            if name in arrays:
+                raise ModelError(f"The message holds '{name}' twice; every parameter comes once.")
+            arrays[name] = array.numpy()
+    return arrays
+
+
 def _parameter(key: str) -> str:
-    """A parameter's name without the part (``adapter/``, ``projector/``) it is filed under."""
-    return key.rsplit("/", 1)[-1]
+    """Name of a parameter without the part it is filed under."""
+    for part in _PARTS:
+        key = key.removeprefix(part)
+    return key

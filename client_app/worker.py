@@ -22,7 +22,7 @@ from fcit_app.data.stages import client_samples, make_stages
 from fcit_app.errors import DataError
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.tokens import IdentityToken
-from fcit_app.model.adapters import parameter_handles, wrap
+from fcit_app.model.adapters import is_adapter, parameter_handles, wrap
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.loop import FitResult, fit
@@ -30,14 +30,15 @@ from fcit_app.train.settings import local_training
 
 
 def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
-    """The process's worker for a run configuration; the same one for the same configuration."""
+    """Give this process's worker: the same one for the same configuration."""
     return _worker(json.dumps(dict(run_config), sort_keys=True))
 
 
 @lru_cache(maxsize=1)
 def _worker(text: str) -> Worker:
-    # One thread a client: clients train side by side, and small models do not gain from more.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # One thread a client, unless the user says otherwise: clients train side by side.
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     return Worker(parse(json.loads(text)))
 
 
@@ -60,17 +61,14 @@ class Worker:
 
     @cached_property
     def _base(self) -> BaseModel:
-        base = load_base(self.config.model.name)
-        train = self.config.train
-        wrap(base, train.rank, train.scaling, train.dropout)
-        return base
+        return load_base(self.config.model.name)
 
     @cached_property
     def _vision(self) -> VisionFeatures:
         return VisionFeatures(self._base)
 
     def samples(self, stage: int, client: int, clients: int) -> tuple[Sample, ...]:
-        """The training samples of a client in a stage (numbered from 1).
+        """Give the training samples of a client in a stage (numbered from 1).
 
         Raises
         ------
@@ -85,7 +83,7 @@ class Worker:
         return client_samples(self._benchmark, self.config, chosen, client, clients)
 
     def token(self, stage: int, client: int, clients: int) -> IdentityToken:
-        """The client's identity token: from its instructions only, never from answers."""
+        """Make the client's identity token: from its instructions only, never from answers."""
         encoder = load_encoder(self.config.identity.encoder)
         questions = [sample.question for sample in self.samples(stage, client, clients)]
         return IdentityToken.of(encoder.encode(questions))
@@ -98,7 +96,8 @@ class Worker:
         Parameters
         ----------
         arrays : Arrays
-            An adapter, and the projector if it is trained; anything else is refused.
+            An adapter, and the projector if the configuration lets it be trained. Anything else is
+            refused before it can touch the model.
         stage, server_round : int
             Count from 1; with seed and client they seed this training.
         client, clients : int
@@ -108,11 +107,20 @@ class Worker:
         -------
         tuple
             The trained arrays with what happened on the way, and the number of samples.
+
+        Raises
+        ------
+        ModelError
+            If a name, shape or value does not fit; the model is unchanged then.
+        DataError
+            If there is no such stage or client.
+        TrainingError
+            If training diverges.
         """
         samples = self.samples(stage, client, clients)
-        model = self._base.adapted
-        assert model is not None
-        projector = any("multi_modal_projector" in name for name in arrays)
+        settings = self.config.train
+        model = wrap(self._base, settings.rank, settings.scaling, settings.dropout)
+        projector = self.config.projector == "shared" and not all(map(is_adapter, arrays))
         result = fit(
             self._base,
             parameter_handles(model, projector),

@@ -39,3 +39,10 @@ class RunFolderError(FcitError):
 
 class RunError(FcitError):
     """A federated run that could not go on."""
+
+
+def reason_of(error: BaseException) -> str:
+    """One text that says why something failed: our own errors explain themselves."""
+    if isinstance(error, FcitError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fcit_app.config import RunConfig, check_clients, flatten, parse, resolve_paths
-from fcit_app.data.load import load_benchmark
+from fcit_app.config import RunConfig, flatten, parse, resolve_paths
 from fcit_app.data.stages import make_stages, tasks_seen
-from fcit_app.report import write_report
-from fcit_app.runs import RunFolder, describe_environment, make_result
-from server_app.journal import Journal
-from server_app.loop import Federation
-from server_app.nodes import ask_clients, wait_for_nodes
+from fcit_app.errors import reason_of
+from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
+from server_app.journal import LOGGER, Journal
+from server_app.nodes import gather_clients
 
 app = ServerApp()
 
@@ -26,50 +25,80 @@ _NODE_PATIENCE = 20.0
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run one method from the first stage to the last."""
+    """Run one method from the first stage to the last.
+
+    What can be wrong at the start is told before there is a run folder: wrong values first, before
+    torch is imported; then too few clients; then missing or damaged weights.
+    """
     config = resolve_paths(parse(context.run_config))
+    check_free(Path(config.out))
+    nodes: dict[int, int] = {}
+    if config.federated:
+        nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
+    from fcit_app.model.base import load_base
+
+    load_base(config.model.name)
     folder = RunFolder.create(config.out, flatten(config), describe_environment())
     journal = Journal(folder)
-    try:
-        if config.federated:
-            run_federated(grid, config, folder, journal)
-        else:
-            from fcit_app.reference import run_reference
+    if config.federated:
+        try:
+            run_federated(grid, nodes, config, folder, journal)
+        except Exception as error:
+            journal.write("run-failed", reason=reason_of(error))
+            raise
+    else:
+        from fcit_app.reference import run_reference
 
-            run_reference(config, folder, journal.write)
-    except Exception as error:
-        journal.write("run-failed", reason=str(error) or type(error).__name__)
-        raise
+        run_reference(config, folder, journal.write)
 
 
-def run_federated(grid: Grid, config: RunConfig, folder: RunFolder, journal: Journal) -> None:
+def run_federated(
+    grid: Grid,
+    nodes: Mapping[int, int],
+    config: RunConfig,
+    folder: RunFolder,
+    journal: Journal,
+) -> None:
     """Drive all stages of a federated method and write its result.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's grid.
+    nodes : Mapping[int, int]
+        Client to node.
+    config : RunConfig
+        The run's configuration; its method is a federated one.
+    folder : RunFolder
+        Where state, result and report go.
+    journal : Journal
+        Where events go.
 
     Raises
     ------
     FcitError
-        If the run cannot start or go on; says why and how to mend it.
+        If the run cannot go on; says why and how to mend it.
     """
+    # Only now: they import torch and matplotlib.
+    from fcit_app.data.load import load_benchmark
+    from fcit_app.report import write_report
+    from server_app.learning import Learning
+    from server_app.loop import Federation
+
     started = time.perf_counter()
     stages = make_stages(config)
+    tasks = tasks_seen(stages, len(stages))
     journal.write(
         "run-started",
         method=config.method,
         stages=[stage.name for stage in stages],
         rounds=config.rounds,
-        clients=None,
+        clients=len(nodes),
     )
-    nodes = wait_for_nodes(grid, config.clients_per_round, _NODE_PATIENCE, journal.say)
-    check_clients(config, len(nodes))
-    clients = ask_clients(grid, nodes, config.clients_per_round, config.client_timeout)
-    journal.say(f"{len(clients)} clients; {config.clients_per_round} take part in each round")
-
-    # Only now: what is wrong with configuration or nodes is told before torch is imported.
-    from server_app.learning import Learning
-
     learning = Learning(config, load_benchmark(config), journal)
-    learning.measure_zero_shot(tasks_seen(stages, len(stages)))
-    federation = Federation(grid, clients, learning.strategy, config, journal)
+    learning.strategy.summary()
+    learning.measure_zero_shot(tasks)
+    federation = Federation(grid, nodes, learning.strategy, config, journal)
     arrays = learning.initial
     for stage in stages:
         journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks))
@@ -77,26 +106,22 @@ def run_federated(grid: Grid, config: RunConfig, folder: RunFolder, journal: Jou
             save = partial(learning.save, folder, stage, number)
             arrays = federation.train_round(arrays, stage, number, save)
         learning.evaluate(arrays, stage, tasks_seen(stages, stage.number))
+    totals = federation.totals
     result = make_result(
         config,
-        tasks=tasks_seen(stages, len(stages)),
+        tasks=tasks,
         **learning.scores(),
-        subspaces=learning.subspaces(arrays, federation.totals.samples),
+        subspaces=learning.subspaces(arrays, totals.samples),
         seconds={
-            "train": federation.totals.seconds["train"],
-            "aggregate": federation.totals.seconds["aggregate"],
+            "train": totals.seconds["train"],
+            "aggregate": totals.seconds["aggregate"],
             "evaluate": learning.evaluate_seconds,
             "total": time.perf_counter() - started,
         },
-        traffic={"up": federation.totals.up, "down": federation.totals.down},
+        traffic={"up": totals.up, "down": totals.down},
     )
     folder.write_result(result)
     write_report([folder.path], folder.path / "report.html")
-    journal.say(federation.totals.overhead())
-    journal.write(
-        "run-finished",
-        last=result["last"],
-        avg=result["avg"],
-        seconds=result["seconds"],
-        bytes=result["bytes"],
-    )
+    journal.say(totals.overhead())
+    finished = ("last", "avg", "seconds", "bytes")
+    journal.write("run-finished", **{key: result[key] for key in finished})

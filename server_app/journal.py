@@ -10,6 +10,7 @@ from fcit_app.launch.progress import RunProgress
 from fcit_app.runs import RunFolder
 
 LOGGER = logging.getLogger("flwr")
+"""Flower's logger."""
 
 
 class Journal:
@@ -25,12 +26,12 @@ class Journal:
         self._ledger = folder.ledger
         self._progress = RunProgress()
 
-    def write(self, event: str, **fields: Any) -> None:
+    def write(self, event: str, /, **fields: Any) -> None:
         """Record one event."""
         self._ledger.record(event, **fields)
         line = self._progress.consume({"time": time.time(), "event": event, **fields})
         if line is not None:
-            LOGGER.log(logging.INFO, line)
+            LOGGER.info(line)
 
     def say(self, text: str) -> None:
         """Record a remark."""

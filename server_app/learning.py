@@ -91,7 +91,7 @@ class Learning:
         return self._evaluator.accuracy(bank, tasks, done)
 
     def scores(self) -> dict[str, Any]:
-        """The accuracy matrix with its summaries, as ``make_result`` takes them."""
+        """Give the accuracy matrix with its summaries, as ``make_result`` takes them."""
         return {"zero_shot": self._zero_shot, **summarise(self._accuracy)}
 
     def save(self, folder: RunFolder, stage: Stage, number: int, arrays: ArrayRecord) -> None:
@@ -109,7 +109,7 @@ class Learning:
     def subspaces(
         self, arrays: ArrayRecord, samples: Mapping[int, Mapping[str, Mapping[int, int]]]
     ) -> list[dict[str, Any]]:
-        """Where each subspace came from: samples by stage, and the stage that opened it."""
+        """Say where each subspace came from: samples by stage, and the stage that opened it."""
         found = []
         for subspace in self._method.bank(arrays).subspaces:
             by_stage = samples.get(subspace.identifier, {})

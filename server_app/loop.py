@@ -1,51 +1,32 @@
-"""The loop: stages, rounds, and the strategy's four hooks between them.
+"""The loop: one round after the other, with the strategy's four hooks between.
 
 Flower's ``Strategy.start`` has no stages, waits without limit and keeps nothing on disk. This loop
-drives the same hooks of any Flower strategy: configure, send and wait, guard, aggregate, save; and
-after each stage it evaluates.
+drives the same hooks of any Flower strategy: configure, send and wait, guard, aggregate, save.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 
-from flwr.app import ArrayRecord, ConfigRecord, Message
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
-from server_app.exchange import exchange
-from server_app.guard import judge
+from server_app.exchange import PromptGrid, exchange
 from server_app.journal import Journal
+from server_app.replies import RoundReplies, Tell, array_bytes
 from server_app.sampling import draw_participants
-from strategies.grid_view import GridView
+from server_app.totals import Totals
 
-
-@dataclass
-class Totals:
-    """What adds up over a run: seconds per phase, bytes, and who trained which subspace."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    up: int = 0
-    down: int = 0
-    samples: dict[int, dict[str, dict[int, int]]] = field(default_factory=dict)
-    """Subspace to stage name to client to its number of samples."""
-
-    def overhead(self) -> str:
-        """Share of the rounds' time that no client spent training, by phase."""
-        own = {phase: value for phase, value in self.seconds.items() if phase != "guard"}
-        training = own.pop("train", 0.0)
-        own["transport"] = own.pop("wait", 0.0) - training
-        total = training + sum(own.values())
-        shares = ", ".join(f"{phase} {100 * v / total:.1f} %" for phase, v in sorted(own.items()))
-        outside = 100 * (1 - training / total)
-        return f"outside client training: {outside:.1f} % of the rounds' time ({shares})"
+# A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
+_PATIENCE = 10
 
 
 class Federation:
@@ -58,7 +39,7 @@ class Federation:
     nodes : Mapping[int, int]
         Client to node.
     strategy : Strategy
-        Any Flower strategy; only its public hooks are used.
+        Any Flower strategy; only its public hooks are used, and its ``rejected`` if it has one.
     config : RunConfig
         The run's configuration.
     journal : Journal
@@ -78,12 +59,12 @@ class Federation:
         config: RunConfig,
         journal: Journal,
     ) -> None:
-        self.grid = grid
-        self.nodes = dict(nodes)
-        self.clients = {node: client for client, node in self.nodes.items()}
-        self.strategy = strategy
-        self.config = config
-        self.journal = journal
+        self._grid = grid
+        self._nodes = dict(nodes)
+        self._clients = {node: client for client, node in self._nodes.items()}
+        self._strategy = strategy
+        self._config = config
+        self._journal = journal
         self.totals = Totals()
 
     def train_round(
@@ -116,148 +97,90 @@ class Federation:
         RunError
             If no client delivered a usable reply.
         """
-        overall = (stage.number - 1) * self.config.rounds + number
+        config, strategy = self._config, self._strategy
+        overall = (stage.number - 1) * config.rounds + number
         participants = draw_participants(
-            self.nodes, self.config.clients_per_round, self.config.seed, stage.number, number
+            self._nodes, config.clients_per_round, config.seed, stage.number, number
         )
-        self.journal.write(
-            "round-started", stage=stage.number, round=number, participants=list(participants)
-        )
+        tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
+        tell("round-started", participants=list(participants))
         seconds: dict[str, float] = {}
         with _timed(seconds, "configure"):
-            view = GridView(self.grid, [self.nodes[client] for client in participants])
+            view = PromptGrid(self._grid, [self._nodes[c] for c in participants], _PATIENCE)
             settings = ConfigRecord({"stage": stage.number, "round": number})
-            sent = list(self.strategy.configure_train(overall, arrays, settings, view))
-        plan = _Plan(self, stage, number, sent)
+            sent = list(strategy.configure_train(overall, arrays, settings, view))
+        most = config.data.train_samples * len(stage.tasks)
+        replies = RoundReplies(sent, self._clients, most, tell)
         with _timed(seconds, "wait"):
-            exchange(self.grid, sent, self.config.client_timeout, plan.arrived)
-        # Guarding happens while replies come in; it is a share of the time spent waiting.
-        seconds["guard"] = plan.guard_seconds
-        for client in sorted(plan.silent()):
-            plan.reject(client, f"no reply within {self.config.client_timeout:.0f} s")
+            for reply in exchange(self._grid, sent, config.client_timeout):
+                replies.take(reply)
+        late = seconds["wait"] >= config.client_timeout
+        replies.reject_silent(
+            f"no reply within {config.client_timeout:g} s (client-timeout)"
+            if late
+            else "its message could not be sent; Flower's log says why"
+        )
         with _timed(seconds, "aggregate"):
-            good = plan.accepted
-            merged, _ = self.strategy.aggregate_train(overall, good) if good else (None, None)
-        for rejection in getattr(self.strategy, "rejected", ()):
-            # Whom the guard turned away, the strategy misses: that is not a second reason.
-            client = self.clients.get(rejection.node)
-            if client is not None and client not in plan.rejected:
-                self.reject(stage, number, client, rejection.reason)
+            usable = replies.usable
+            merged = strategy.aggregate_train(overall, usable)[0] if usable else None
+        for rejection in getattr(strategy, "rejected", ()):
+            replies.reject(self._clients[rejection.node], rejection.reason)
         if merged is None:
-            raise RunError(
-                f"Stage {stage.number} ({stage.name}), round {number}: none of the clients "
-                f"{list(participants)} delivered a usable reply. The reasons are in the ledger; "
-                f"the first: {plan.first_reason or 'not given'}"
-            )
+            raise RunError(_nobody(stage, number, participants, replies.rejected))
         with _timed(seconds, "save"):
+            merged = _with_dtypes_of(arrays, merged)
             save(merged)
-        self._count(stage, plan)
-        self._finish(stage, number, seconds, plan)
+        down = sum(array_bytes(message) for message in sent)
+        self._finish(stage, seconds, replies, down, tell)
         return merged
 
-    def reject(self, stage: Stage, number: int, client: int, reason: str) -> None:
-        """Report that a client's work is not used in a round."""
-        self.journal.write(
-            "client-rejected", stage=stage.number, round=number, client=client, reason=reason
-        )
-
-    def _count(self, stage: Stage, plan: _Plan) -> None:
-        for client, (subspace, examples) in plan.trained.items():
-            stages = self.totals.samples.setdefault(subspace, {})
-            stages.setdefault(stage.name, {})[client] = examples
-
-    def _finish(self, stage: Stage, number: int, seconds: dict[str, float], plan: _Plan) -> None:
-        # A round lasts as long as its slowest client; the rest of the wait is the federation's.
-        seconds["train"] = min(plan.slowest, seconds["wait"])
-        for phase, value in seconds.items():
-            self.totals.seconds[phase] += value
-        self.totals.up += plan.up
-        self.totals.down += plan.down
-        self.journal.write(
-            "round-finished",
-            stage=stage.number,
-            round=number,
-            seconds={phase: round(value, 4) for phase, value in seconds.items()},
-            bytes={"up": plan.up, "down": plan.down},
-        )
-
-
-class _Plan:
-    """What was sent in one round, and what has come back of it so far."""
-
-    def __init__(
-        self, federation: Federation, stage: Stage, number: int, sent: Sequence[Message]
+    def _finish(
+        self,
+        stage: Stage,
+        seconds: dict[str, float],
+        replies: RoundReplies,
+        down: int,
+        tell: Tell,
     ) -> None:
-        self.federation = federation
-        self.stage, self.number = stage, number
-        self.sent = {message.metadata.dst_node_id: message for message in sent}
-        self.down = sum(_array_bytes(message) for message in sent)
-        self.up = 0
-        self.answered: set[int] = set()
-        self.accepted: list[Message] = []
-        self.rejected: set[int] = set()
-        self.trained: dict[int, tuple[int, int]] = {}
-        self.slowest = 0.0
-        self.guard_seconds = 0.0
-        self.first_reason: str | None = None
-
-    def arrived(self, reply: Message) -> None:
-        """Judge a reply as it comes in, and report it."""
-        node = self._node_of(reply)
-        if node is None:
-            return
-        self.answered.add(node)
-        sent = self.sent[node]
-        client = self.federation.clients[node]
-        started = time.perf_counter()
-        problem = judge(sent, reply)
-        self.guard_seconds += time.perf_counter() - started
-        if problem:
-            self.reject(client, problem)
-            return
-        self.accepted.append(reply)
-        size = _array_bytes(reply)
-        self.up += size
-        metrics = reply.content.metric_records["metrics"]
-        examples = int(metrics["num-examples"])  # type: ignore[arg-type]
-        seconds = float(metrics.get("seconds", 0.0))  # type: ignore[arg-type]
-        self.slowest = max(self.slowest, seconds)
-        subspace = int(sent.content.config_records["config"].get("subspace", 0))  # type: ignore[arg-type]
-        self.trained[client] = (subspace, examples)
-        self.federation.journal.write(
-            "client-replied",
-            stage=self.stage.number,
-            round=self.number,
-            client=client,
-            subspace=subspace,
-            loss=round(float(metrics["train-loss"]), 6),  # type: ignore[arg-type]
-            examples=examples,
-            seconds=round(seconds, 3),
-            bytes=size,
+        """Add the round to the totals and report it."""
+        # Replies are judged while others are still under way; a round lasts as long as its slowest
+        # client, and what is left of the wait is the federation's.
+        seconds["guard"] = replies.guard_seconds
+        seconds["train"] = min(replies.slowest, seconds["wait"] - seconds["guard"])
+        seconds["wait"] -= seconds["guard"] + seconds["train"]
+        self.totals.add_seconds(seconds)
+        self.totals.up += replies.up
+        self.totals.down += down
+        for client, (subspace, examples) in replies.trained.items():
+            self.totals.add_samples(stage.name, subspace, client, examples)
+        tell(
+            "round-finished",
+            seconds={phase: round(value, 4) for phase, value in seconds.items()},
+            bytes={"up": replies.up, "down": down},
         )
 
-    def reject(self, client: int, reason: str) -> None:
-        """Leave a client out of this round."""
-        self.rejected.add(client)
-        self.first_reason = self.first_reason or f"client {client}: {reason}"
-        self.federation.reject(self.stage, self.number, client, reason)
 
-    def silent(self) -> list[int]:
-        """Clients that have not answered."""
-        return [self.federation.clients[node] for node in self.sent if node not in self.answered]
-
-    def _node_of(self, reply: Message) -> int | None:
-        # The SuperLink answers in its own name for a node that is gone: go by the message.
-        for node, message in self.sent.items():
-            if message.metadata.message_id == reply.metadata.reply_to_message_id:
-                return node
-        return None
+def _nobody(
+    stage: Stage, number: int, participants: tuple[int, ...], rejected: Mapping[int, str]
+) -> str:
+    names = ", ".join(str(client) for client in participants)
+    client, reason = next(iter(rejected.items()), (None, "the strategy made nothing of them"))
+    first = reason if client is None else f"client {client}: {reason}"
+    return (
+        f"Stage {stage.number} ({stage.name}), round {number}: none of the participants ({names}) "
+        f"delivered a usable reply. The first reason: {first}"
+    )
 
 
-def _array_bytes(message: Message) -> int:
-    if not message.has_content():
-        return 0
-    return sum(record.count_bytes() for record in message.content.array_records.values())
+def _with_dtypes_of(former: ArrayRecord, merged: ArrayRecord) -> ArrayRecord:
+    """Merged arrays in the precision in which they were sent; FedAdam answers in float64."""
+    arrays = {
+        key: array
+        if key not in former or array.dtype == former[key].dtype
+        else Array(array.numpy().astype(np.dtype(former[key].dtype)))
+        for key, array in merged.items()
+    }
+    return ArrayRecord(arrays)
 
 
 @contextmanager

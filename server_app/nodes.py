@@ -4,25 +4,88 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from fcit_app.config import RunConfig, check_clients
 from fcit_app.errors import RunError
+from server_app.exchange import exchange
+from server_app.guard import error_text
+from strategies.records import CLIENT, METRICS
 
 HELLO_QUERY = f"{MessageType.QUERY}.hello"
 """Asks a node for its stable client id; a ClientApp answers it with ``@app.query("hello")``."""
+
+CLIENTS = "clients"
+"""Metric by which a node says how many clients share the data."""
 
 MORE_NODES = (
     "In a simulation add nodes with --federation-config 'num-supernodes=5' (`fcit run` does it "
     "with --clients 5); in a deployment start more SuperNodes; or lower clients-per-round."
 )
 
+_PAUSE = 5.0  # seconds between two looks for nodes, and two lines about it
+
+
+@dataclass(frozen=True)
+class _Hello:
+    """What a node says of itself: its client id, and how many clients there are."""
+
+    node: int
+    client: int
+    clients: int
+
+
+def gather_clients(
+    grid: Grid, config: RunConfig, patience: float, say: Callable[[str], None]
+) -> dict[int, int]:
+    """Find the run's clients among the connected nodes.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the nodes are.
+    config : RunConfig
+        Says how many clients a round needs and how long to wait for an answer.
+    patience : float
+        Seconds to wait for nodes that are not connected yet.
+    say : Callable[[str], None]
+        Takes remarks for the user.
+
+    Returns
+    -------
+    dict[int, int]
+        Client to node, by ascending client.
+
+    Raises
+    ------
+    RunError
+        If too few nodes are connected or answer, or their answers contradict each other.
+    ConfigError
+        If the training samples cannot be dealt to so many clients.
+    """
+    needed = config.clients_per_round
+    nodes = wait_for_nodes(grid, needed, patience, say)
+    answers, silent = _ask(grid, nodes, config.client_timeout)
+    clients = _by_client(answers)
+    why = "".join(f" Node {node}: {reason}." for node, reason in list(silent.items())[:1])
+    if len(clients) < needed:
+        raise RunError(
+            f"clients-per-round = {needed}, but only {len(clients)} of {len(nodes)} nodes said "
+            f"which client they are.{why} {MORE_NODES}"
+        )
+    if silent:
+        say(f"{len(silent)} of {len(nodes)} nodes take no part.{why}")
+    check_clients(config, answers[0].clients)
+    return clients
+
 
 def wait_for_nodes(
     grid: Grid, needed: int, patience: float, say: Callable[[str], None]
 ) -> tuple[int, ...]:
-    """Wait until enough nodes are connected.
+    """Wait until enough nodes are connected; give their ids, ascending.
 
     Raises
     ------
@@ -38,45 +101,48 @@ def wait_for_nodes(
         if left <= 0:
             raise RunError(
                 f"clients-per-round = {needed}, but only {len(nodes)} "
-                f"node{'s are' if len(nodes) != 1 else ' is'} connected. {MORE_NODES}"
+                f"node{' is' if len(nodes) == 1 else 's are'} connected. {MORE_NODES}"
             )
         say(f"waiting for nodes: {len(nodes)} of {needed} connected, {left:.0f} s before giving up")
-        time.sleep(min(5.0, left))
+        time.sleep(min(_PAUSE, left))
 
 
-def ask_clients(grid: Grid, nodes: tuple[int, ...], needed: int, timeout: float) -> dict[int, int]:
-    """Ask every node which client it is.
-
-    Returns
-    -------
-    dict[int, int]
-        Client to node, by ascending client.
-
-    Raises
-    ------
-    RunError
-        If two nodes claim the same client, or too few answer.
-    """
-    content = RecordDict({"config": ConfigRecord({"stage": 1})})
-    messages = [Message(content, node, HELLO_QUERY, ttl=timeout) for node in nodes]
-    found: dict[int, int] = {}
-    reasons: list[str] = []
-    for reply in grid.send_and_receive(messages, timeout=timeout):
+def _ask(grid: Grid, nodes: tuple[int, ...], timeout: float) -> tuple[list[_Hello], dict[int, str]]:
+    """Ask every node which client it is; the others with the reason why they are none."""
+    messages = [Message(RecordDict(), node, HELLO_QUERY) for node in nodes]
+    replies = list(exchange(grid, messages, timeout))
+    node_of = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
+    answers: list[_Hello] = []
+    silent = dict.fromkeys(nodes, f"no answer within {timeout:g} s (client-timeout)")
+    for reply in replies:
+        node = node_of[reply.metadata.reply_to_message_id]
         if reply.has_error():
-            reasons.append(reply.error.reason)
+            silent[node] = error_text(reply.error)
             continue
-        client = int(reply.content.metric_records["metrics"]["client"])  # type: ignore[arg-type]
-        node = reply.metadata.src_node_id
-        if client in found:
+        metrics = reply.content.metric_records.get(METRICS, MetricRecord())
+        client, clients = metrics.get(CLIENT), metrics.get(CLIENTS)
+        if not isinstance(client, int) or not isinstance(clients, int):
+            silent[node] = f"it answered {dict(metrics)}, not its client id and their number"
+            continue
+        del silent[node]
+        answers.append(_Hello(node, client, clients))
+    return sorted(answers, key=lambda hello: (hello.client, hello.node)), silent
+
+
+def _by_client(answers: list[_Hello]) -> dict[int, int]:
+    """Client to node; raises `RunError` if two answers contradict each other."""
+    found: dict[int, int] = {}
+    for hello in answers:
+        if hello.client in found:
             raise RunError(
-                f"Nodes {found[client]} and {node} both say that they are client {client}. Give "
-                "each SuperNode a partition-id of its own in --node-config."
+                f"Nodes {found[hello.client]} and {hello.node} both say that they are client "
+                f"{hello.client}. Give each SuperNode a partition-id of its own in --node-config."
             )
-        found[client] = node
-    if len(found) < needed:
-        why = f" The first answered: {reasons[0]}" if reasons else ""
-        raise RunError(
-            f"clients-per-round = {needed}, but only {len(found)} of {len(nodes)} nodes said which "
-            f"client they are within {timeout:.0f} s.{why} {MORE_NODES}"
-        )
-    return dict(sorted(found.items()))
+        if hello.clients != answers[0].clients:
+            raise RunError(
+                f"Nodes disagree on the number of clients: {answers[0].clients} says node "
+                f"{answers[0].node}, {hello.clients} says node {hello.node}. Give each SuperNode "
+                "the same num-partitions in --node-config."
+            )
+        found[hello.client] = hello.node
+    return found

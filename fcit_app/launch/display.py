@@ -95,7 +95,9 @@ class Display:
 
     def _say(self, text: str) -> None:
         elapsed = duration(time.monotonic() - self._start)
-        self._console.print(f"[dim]{elapsed:>7}[/dim]  {escape(text)}", soft_wrap=True)
+        self._console.print(
+            f"[dim]{elapsed:>7}[/dim]  {escape(text)}", highlight=False, soft_wrap=True
+        )
         self._spoken = time.monotonic()
 
     def _new_lines(self) -> Iterator[str]:

@@ -95,8 +95,9 @@ def parameter_handles(model: PeftModel, projector: bool) -> dict[str, Parameter]
 
 
 def initial_adapter(handles: Mapping[str, Parameter], seed: int) -> Arrays:
-    """A fresh adapter: A ~ N(0, 0.01^2), B = 0, so that it changes nothing yet (DISCO, official code).
+    """Draw a fresh adapter: A ~ N(0, 0.01^2), B = 0, so that it changes nothing yet.
 
+    The values are those of DISCO's official code.
     Drawn with NumPy in the order of the names, so the numbers depend on ``seed`` alone.
     """
     generator = np.random.default_rng(seed)

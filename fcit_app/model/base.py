@@ -1,4 +1,4 @@
-"""The frozen base: a LLaVA model with its processor, loaded once per process from a local folder."""
+"""The frozen base: a LLaVA model with its processor, loaded once per process from a folder."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _check_architecture(folder: Path) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of the folder, all of them present."""
+    """List the safetensors files of the folder, all of them present."""
     index = folder / _INDEX_FILE
     if index.is_file():
         try:
@@ -222,7 +222,7 @@ def _load_processor(folder: Path) -> LlavaProcessor:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    """Loading takes a second: its progress bars would only garble our own."""
+    """Keep transformers quiet: its bars would garble our own, and loading takes a second."""
     log: Any = transformers_logging
     shown = log.is_progress_bar_enabled()
     log.disable_progress_bar()

@@ -11,7 +11,7 @@ from fcit_app.model.base import BaseModel
 
 
 def prompt_text(base: BaseModel, question: str) -> str:
-    """The prompt of one question, up to where the answer begins, with one image placeholder.
+    """Write the prompt of one question up to where its answer begins, with one image placeholder.
 
     Special tokens written in the question are replaced by a blank: a data set must not be able to
     end the prompt early or to add a picture.
@@ -87,7 +87,7 @@ def _without_special_tokens(base: BaseModel, text: str) -> str:
 
 
 def _tokenize(base: BaseModel, texts: Sequence[str]) -> list[list[int]]:
-    """Tokenise rendered prompts; the first image token becomes all of the picture's placeholders."""
+    """Tokenise rendered prompts; the first image token becomes all placeholders of the picture."""
     if not texts:
         return []
     image = base.processor.image_token

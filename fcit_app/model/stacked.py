@@ -1,4 +1,4 @@
-"""Subspace selective activation without a loop: all subspaces as one adapter with a gate per sample.
+"""Subspace selective activation without a loop: one stacked adapter with a gate per sample.
 
 N adapters of rank r become one of rank N*r: ``y = W x + s * B (g * (A x))`` with A the adapters' A
 below each other, B their B next to each other, and g a sample's N weights, each repeated r times.

@@ -1,7 +1,8 @@
 """Where the weights of the mini base lie on this machine.
 
-Flower ships an app as a bundle of text files, so a bundled copy of this package has no weights. They
-are then taken from the installed distribution, which every machine that runs the app needs anyway.
+Flower ships an app as a bundle of text files, so a bundled copy of this package has no weights.
+They are then taken from the installed distribution, which every machine that runs the app needs
+anyway.
 """
 
 from __future__ import annotations

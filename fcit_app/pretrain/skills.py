@@ -57,8 +57,9 @@ def measure_skills(
     random = Random("skills")
     training = model.training
     model.eval()
-    for _ in range(0, pictures, batch_size):
-        asked = [make_dialogue(random, lexicon, "validation") for _ in range(batch_size)]
+    for start in range(0, pictures, batch_size):
+        count = min(batch_size, pictures - start)
+        asked = [make_dialogue(random, lexicon, "validation") for _ in range(count)]
         batch = pack(tokenizer, [[(q, a) for _, q, a in dialogue.turns] for dialogue in asked])
         images = forward_pass.pixels([dialogue.drawing for dialogue in asked])
         for found, shown in ((seen, images), (blind, images.roll(1, dims=0))):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -16,14 +17,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from torch import nn
-from transformers import LlavaForConditionalGeneration
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 from fcit_app.pretrain.alignment import AlignmentLoss
 from fcit_app.pretrain.architecture import HIDDEN, build_model, build_processor
 from fcit_app.pretrain.forward_pass import forward, pixels
 from fcit_app.pretrain.packing import IGNORED, pack
-from fcit_app.pretrain.questions import make_dialogue
+from fcit_app.pretrain.questions import Dialogue, make_dialogue
 from fcit_app.pretrain.skills import SkillTable, measure_skills
 from fcit_app.pretrain.tokenizer import build_lexicon, build_tokenizer
 
@@ -31,7 +32,7 @@ app = typer.Typer(add_completion=False)
 
 
 def make_optimizers(
-    model: nn.Module, alignment: nn.Module, muon_lr: float, adam_lr: float
+    model: nn.Module, alignment: nn.Module, muon_lr: float = 0.01, adam_lr: float = 1.5e-3
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside layers, AdamW for embeddings, heads and vectors."""
     named = [*model.named_parameters(), *alignment.named_parameters()]
@@ -58,20 +59,36 @@ def learning_rate_factor(step: int, steps: int, warmup: int = 60) -> float:
 def main(
     out: Path = typer.Option(..., help="Folder for the finished model and its processor."),
     seed: int = typer.Option(0, help="Draws weights, pictures and questions."),
-    steps: int = typer.Option(7000, help="Optimiser steps."),
+    steps: int = typer.Option(6000, help="Optimiser steps."),
     pictures: int = typer.Option(16, help="Pictures a step; each carries up to nine questions."),
-    muon_lr: float = typer.Option(0.01, help="Learning rate of the layers' matrices."),
-    adam_lr: float = typer.Option(1.5e-3, help="Learning rate of everything else."),
-    threads: int = typer.Option(1, help="CPU threads."),
 ) -> None:
     """Pre-train one mini base and write it, with its skill table, to OUT."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # more threads are no faster at this size; run two seeds side by side
+    pretrain(out, seed, steps, pictures)
+
+
+def pretrain(out: Path, seed: int, steps: int, pictures: int, skill_pictures: int = 2000) -> None:
+    """Pre-train a base from scratch.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the model, its processor and its skill table.
+    seed : int
+        Draws weights, pictures and questions.
+    steps : int
+        Optimiser steps.
+    pictures : int
+        Pictures a step.
+    skill_pictures : int
+        Unseen pictures for the final skill table.
+    """
     torch.set_flush_denormal(True)
     tokenizer = build_tokenizer()
     lexicon = build_lexicon(tokenizer)
     model = build_model(tokenizer, seed).train()
     alignment = AlignmentLoss(tokenizer, HIDDEN)
-    optimizers = make_optimizers(model, alignment, muon_lr, adam_lr)
+    optimizers = make_optimizers(model, alignment)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     adam_parameters = [p for group in optimizers[1].param_groups for p in group["params"]]
     random = Random(f"pretraining/{seed}")
@@ -82,44 +99,54 @@ def main(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
         asked = [make_dialogue(random, lexicon) for _ in range(pictures)]
-        drawings = [dialogue.drawing for dialogue in asked]
-        batch = pack(tokenizer, [[(q, a) for _, q, a in dialogue.turns] for dialogue in asked])
-        with torch.autocast("cpu", torch.bfloat16):
-            features, projected, hidden = forward(model, pixels(drawings), batch)
-            answered = batch.labels[:, 1:] != IGNORED
-            logits = model.lm_head(hidden[:, :-1][answered]).float()
-            targets = batch.labels[:, 1:][answered]
-            loss = F.cross_entropy(logits, targets)
-            table = model.get_input_embeddings().weight
-            aligned = alignment(features, projected, table, drawings)
+        loss, aligned, accuracy = losses(model, alignment, tokenizer, asked)
         (loss + aligned).backward()
         nn.utils.clip_grad_norm_(adam_parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        right = (logits.argmax(-1) == targets).float().mean()
-        recent.append((loss.item(), right.item(), aligned.item()))
+        recent.append((loss.item(), accuracy, aligned.item()))
         if (step + 1) % 100 == 0 or step == 20:
             means = np.mean(recent[-100:], axis=0)
-            seconds = time.monotonic() - started
             print(
-                f"step {step + 1}/{steps} {seconds:.0f}s loss {means[0]:.3f} "
+                f"step {step + 1}/{steps} {time.monotonic() - started:.0f} s loss {means[0]:.3f} "
                 f"token accuracy {means[1]:.3f} alignment {means[2]:.3f}",
                 flush=True,
             )
-        if (step + 1) % 1000 == 0:
+        if (step + 1) % 1000 == 0 and step + 1 < steps:
             print(measure_skills(model, tokenizer, lexicon, pictures=300).line(), flush=True)
     save(model, build_processor(tokenizer), out)
-    skills = measure_skills(model, tokenizer, lexicon, pictures=2000)
+    skills = measure_skills(model, tokenizer, lexicon, skill_pictures)
     write_table(skills, seed, steps, time.monotonic() - started, out)
     print(skills.line(), flush=True)
 
 
-def save(model: LlavaForConditionalGeneration, processor: object, out: Path) -> None:
+def losses(
+    model: LlavaForConditionalGeneration,
+    alignment: AlignmentLoss,
+    tokenizer: PreTrainedTokenizerFast,
+    asked: Sequence[Dialogue],
+) -> tuple[Tensor, Tensor, float]:
+    """Answer loss, alignment loss and token accuracy of a batch of dialogues."""
+    drawings = [dialogue.drawing for dialogue in asked]
+    batch = pack(tokenizer, [[(q, a) for _, q, a in dialogue.turns] for dialogue in asked])
+    with torch.autocast("cpu", torch.bfloat16):
+        features, projected, hidden = forward(model, pixels(drawings), batch)
+        answered = batch.labels[:, 1:] != IGNORED
+        logits = model.lm_head(hidden[:, :-1][answered]).float()
+        targets = batch.labels[:, 1:][answered]
+        embeddings = model.get_input_embeddings().weight
+        aligned = alignment(features, projected, embeddings, drawings)
+        loss = F.cross_entropy(logits, targets)
+    accuracy = (logits.argmax(-1) == targets).float().mean().item()
+    return loss, aligned, accuracy
+
+
+def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
     """Write the model in bfloat16 and its processor in the Hugging Face layout."""
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)
-    processor.save_pretrained(out)  # type: ignore[attr-defined]
+    processor.save_pretrained(out)
     model.float()
 
 

@@ -1,6 +1,7 @@
 """Blind: what can be scored without seeing the picture, as the strictest of three controls.
 
-A task that a blind model answers is not a test of seeing. For each task the row shows the highest of
+A task that a blind model answers is not a test of seeing. For each task the row shows the highest
+of
 
 * an adapter trained on the task's real pictures, asked about exchanged ones,
 * an adapter trained on exchanged pictures, asked about exchanged ones,
@@ -19,6 +20,7 @@ from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
+from fcit_app.errors import DataError
 from fcit_app.evaluate.evaluator import Evaluator, percent_right
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.tuning import steps_per_stage, tune
@@ -39,7 +41,7 @@ def blind(
 def controls(
     evaluator: Evaluator, config: RunConfig, benchmark: Benchmark, task: str
 ) -> dict[str, float]:
-    """The three controls of one task: ``exchanged``, ``trained blind``, ``majority``; percent."""
+    """Score one task's three controls, in percent: ``exchanged``, ``trained blind``, ``majority``."""
     training, test = benchmark.training_samples(task), benchmark.test_samples(task)
     unseen = exchange_pictures(test, seed_of(config.seed, "blind", task, "test"))
     blinded = exchange_pictures(training, seed_of(config.seed, "blind", task, "train"))
@@ -59,7 +61,17 @@ def exchange_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """Give every question the picture of another sample, in a random cycle.
 
     The identifier changes with the picture, so that no cache mixes the two up.
+
+    Raises
+    ------
+    DataError
+        If there is no other sample.
     """
+    if len(samples) < 2:
+        raise DataError(
+            "The blind control exchanges pictures between samples, but there is only one sample. "
+            "Raise data.train-samples and data.test-samples to 2 or more."
+        )
     order = np.random.default_rng(seed).permutation(len(samples))
     exchanged = list(samples)
     for place, index in enumerate(order):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
-
-class TaskDone(Protocol):
-    """Called after each task with its name and the number of tasks done."""
-
-    def __call__(self, task: str, number: int, /) -> None:
-        """Take note."""
+TaskDone = Callable[[str, int], None]
+"""Called after each task with its name and the number of tasks done."""

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.stages import make_stages, tasks_seen
+from fcit_app.errors import reason_of
 from fcit_app.reference.blind import blind
 from fcit_app.reference.centralized import centralized
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.zero_shot import zero_shot
+from fcit_app.report import write_report
 from fcit_app.runs import RunFolder, make_result
 
 Reference = Callable[[RunConfig, Benchmark, Sequence[str], TaskDone], list[float]]
@@ -32,36 +34,52 @@ class Write(Protocol):
 
 
 def run_reference(config: RunConfig, folder: RunFolder, write: Write | None = None) -> None:
-    """Run ``zero-shot``, ``blind`` or ``centralized`` and write its result.
+    """Run ``zero-shot``, ``blind`` or ``centralized`` and write its result and report.
 
     Parameters
     ----------
     config : RunConfig
         Its method is one of ``REFERENCES``.
     folder : RunFolder
-        Where events and the result go.
+        Where events, result and report go.
     write : Write, optional
         Takes the events; the folder's ledger by default.
+
+    Raises
+    ------
+    FcitError
+        If the model or the data cannot be used; the ledger tells it too.
     """
-    write = write or folder.ledger.record
+    record: Write = write or folder.ledger.record
+    try:
+        _run(config, folder, record)
+    except Exception as error:
+        record("run-failed", reason=reason_of(error))
+        raise
+
+
+def _run(config: RunConfig, folder: RunFolder, record: Write) -> None:
     started = time.perf_counter()
     stages = make_stages(config)
     tasks = tasks_seen(stages, len(stages))
-    write("run-started", method=config.method, stages=[config.method], rounds=0, clients=None)
+    # One stage, named after the method: what follows is evaluated once, task by task.
+    record("run-started", method=config.method, stages=[config.method], rounds=0, clients=None)
 
     def done(task: str, number: int) -> None:
-        write("evaluate-progress", stage=1, task=task, done=number, total=len(tasks))
+        record("evaluate-progress", stage=1, task=task, done=number, total=len(tasks))
 
     row = REFERENCES[config.method](config, load_benchmark(config), tasks, done)
     seconds = time.perf_counter() - started
-    mean = sum(row) / len(row)
+    record("stage-evaluated", stage=1, accuracy=row, seconds=round(seconds, 3))
     result = make_result(
         config,
         tasks=tasks,
         accuracy=[row],
-        last=mean,
+        last=sum(row) / len(row),
         zero_shot=row if config.method == "zero-shot" else None,
         seconds={"total": seconds},
     )
     folder.write_result(result)
-    write("run-finished", last=mean, avg=None, seconds=seconds, bytes=None)
+    write_report([folder.path], folder.path / "report.html")
+    finished = ("last", "avg", "seconds", "bytes")
+    record("run-finished", **{key: result[key] for key in finished})

@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment
 
 from fcit_app.report.plots import accuracy_heat_map, forgetting_curves
-from fcit_app.report.table import cells, cost_line, header, sorted_results
+from fcit_app.report.table import all_tasks, cells, cost_line, header, label, place
 from fcit_app.runs.atomic import read_json, write_bytes
 from fcit_app.runs.result import RunResult, read_result
 
@@ -37,15 +37,18 @@ pre { overflow-x: auto; }
 <h2>Accuracy after the last stage (per cent)</h2>
 <div class="wide"><table>
 <tr><th>method</th>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for name, row in rows %}<tr class="{{ name }}"><td>{{ name }}</td>
+{% for name, method, row in rows %}<tr class="{{ method }}"><td>{{ name }}</td>
 {% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>
 <p>Last: mean of the row. Avg: mean over stages of the mean over the tasks seen by then.
 BWT: backward transfer, in points.</p>
 {% for run in runs %}
 <h2>{{ run.name }}</h2>
-{% if run.matrix %}<div class="wide"><figure>{{ run.matrix | safe }}</figure>
-<figure>{{ run.curves | safe }}</figure></div>{% endif %}
+{% if run.matrix %}<div class="wide">
+<figure>{{ run.matrix | safe }}<figcaption>Accuracy on each task after each stage</figcaption>
+</figure>
+<figure>{{ run.curves | safe }}<figcaption>How well each task is kept</figcaption></figure>
+</div>{% endif %}
 {% if run.subspaces %}<div class="wide"><table>
 <tr><th>subspace</th><th>opened in stage</th><th>samples</th><th>from</th></tr>
 {% for s in run.subspaces %}<tr><td>{{ s.id }}</td><td>{{ s.first_stage }}</td>
@@ -56,6 +59,8 @@ BWT: backward transfer, in points.</p>
 </html>
 """
 
+_PAGE = Environment(autoescape=True).from_string(_TEMPLATE)
+
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
     """Write the report of one or several finished runs.
@@ -63,7 +68,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     Parameters
     ----------
     runs : Sequence[Path]
-        Run folders with a ``result.json``.
+        Run folders with a ``result.json``; at least one.
     out : Path
         The HTML file; replaced if it exists.
 
@@ -71,18 +76,22 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     -------
     Path
         ``out``, absolute.
+
+    Raises
+    ------
+    RunFolderError
+        If a run is not finished or one of its files cannot be read.
     """
-    pairs = [(read_result(folder), Path(folder)) for folder in runs]
-    results = sorted_results([result for result, _ in pairs])
-    folders = {id(result): folder for result, folder in pairs}
-    tasks = list(dict.fromkeys(task for result in results for task in result.tasks))
-    first = results[-1]
-    page = Environment(autoescape=True).from_string(_TEMPLATE).render(
-        title=f"Federated continual instruction tuning: {first.setting} stages, seed {first.seed}",
+    found = sorted(((read_result(run), Path(run)) for run in runs), key=lambda run: place(run[0]))
+    results = [result for result, _ in found]
+    tasks = all_tasks(results)
+    settings = sorted({f"{result.setting} stages" for result in results})
+    page = _PAGE.render(
+        title=f"Federated continual instruction tuning: {', '.join(settings)}",
         cost=cost_line(results),
         header=header(tasks),
-        rows=[(result.method, cells(result, tasks)) for result in results],
-        runs=[_section(result, folders[id(result)]) for result in results],
+        rows=[(label(result, results), result.method, cells(result, tasks)) for result in results],
+        runs=[_section(result, folder) for result, folder in found],
     )
     write_bytes(out, page.encode())
     return out.resolve()

@@ -10,25 +10,38 @@ from fcit_app.launch.progress import duration
 from fcit_app.runs.result import RunResult
 
 _ORDER = ("zero-shot", "blind", "centralized", "finetune", "disco")
+_MISSING = "–"
 
 
-def sorted_results(results: Sequence[RunResult]) -> list[RunResult]:
-    """References first, then the methods; unknown names last, by name."""
-    rank = {name: place for place, name in enumerate(_ORDER)}
-    return sorted(results, key=lambda r: (rank.get(r.method, len(rank)), r.method, r.seed))
+def place(result: RunResult) -> tuple[int, str, int]:
+    """Sort key: references first, then the methods; unknown names last, by name; then the seed."""
+    known = result.method in _ORDER
+    return _ORDER.index(result.method) if known else len(_ORDER), result.method, result.seed
 
 
-def cells(result: RunResult, tasks: Sequence[str]) -> list[str]:
-    """One row of the table: the last accuracy on each task and the summaries, one decimal."""
-    final = dict(zip(result.tasks, (result.accuracy or [[]])[-1], strict=False))
-    values = [final.get(task) for task in tasks]
-    values += [result.last, result.avg, result.backward_transfer]
-    return ["–" if value is None else f"{value:.1f}" for value in values]
+def all_tasks(results: Sequence[RunResult]) -> list[str]:
+    """Tasks of all runs, in order of appearance."""
+    return list(dict.fromkeys(task for result in results for task in result.tasks))
+
+
+def label(result: RunResult, results: Sequence[RunResult]) -> str:
+    """Name of a row: the method, with its seed where several runs have the same method."""
+    alone = sum(other.method == result.method for other in results) == 1
+    return result.method if alone else f"{result.method}, seed {result.seed}"
 
 
 def header(tasks: Sequence[str]) -> list[str]:
     """Column titles to ``cells``."""
     return [*tasks, "Last", "Avg", "BWT"]
+
+
+def cells(result: RunResult, tasks: Sequence[str]) -> list[str]:
+    """One row of the table: the last accuracy on each task and the summaries, one decimal."""
+    final = (result.accuracy or [[]])[-1]
+    of_task = dict(zip(result.tasks, final, strict=False))
+    values = [of_task.get(task) for task in tasks]
+    values += [result.last, result.avg, result.backward_transfer]
+    return [_MISSING if value is None else f"{value:.1f}" for value in values]
 
 
 def comparison_table(results: Sequence[RunResult]) -> Table:
@@ -39,26 +52,28 @@ def comparison_table(results: Sequence[RunResult]) -> Table:
     results : Sequence[RunResult]
         At least one; columns are the tasks of all of them in order of appearance.
     """
-    tasks = list(dict.fromkeys(task for result in results for task in result.tasks))
+    tasks = all_tasks(results)
     table = Table(
         title="Accuracy after the last stage (per cent)",
-        caption="Avg: mean over stages of the mean over tasks seen. BWT: backward transfer, points.",
+        caption="Avg: mean over stages of the mean over tasks seen. "
+        "BWT: backward transfer, in points.",
     )
     table.add_column("method", no_wrap=True)
     for title in header(tasks):
         table.add_column(title, justify="right", overflow="fold")
-    for result in sorted_results(results):
+    for result in sorted(results, key=place):
         style = "bold" if result.method == "disco" else None
-        table.add_row(result.method, *cells(result, tasks), style=style)
+        table.add_row(label(result, results), *cells(result, tasks), style=style)
     return table
 
 
 def cost_line(results: Sequence[RunResult]) -> str:
     """Seconds and bytes of each run in one line."""
     parts = []
-    for result in sorted_results(results):
-        total = result.seconds.total
-        text = f"{result.method} {duration(total)}" if total is not None else result.method
+    for result in sorted(results, key=place):
+        text, total = label(result, results), result.seconds.total
+        if total is not None:
+            text += f" {duration(total)}"
         if result.bytes.up is not None and result.bytes.down is not None:
             up, down = result.bytes.up / 1e6, result.bytes.down / 1e6
             text += f" ({up:.1f} MB up, {down:.1f} MB down)"

@@ -33,7 +33,7 @@ class Batch:
     labels: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Copy the batch to another device."""
         return Batch(self.input_ids.to(device), self.labels.to(device))
 
 
@@ -56,7 +56,7 @@ class Collator:
         ]
 
     def batch(self, places: Sequence[int]) -> Batch:
-        """The samples at these places, padded on the right to the longest of them.
+        """Cut the samples at these places, padded on the right to the longest of them.
 
         Padding behind the answer needs no attention mask: no answer token looks that far.
         """
@@ -71,7 +71,7 @@ class Collator:
 
 
 def shuffled_batches(count: int, size: int, steps: int, seed: int) -> Iterator[list[int]]:
-    """``steps`` batches of places 0 .. count-1, cycling through a fresh shuffle each epoch.
+    """Yield ``steps`` batches of places 0 .. count-1, from a fresh shuffle each epoch.
 
     Batches run over the end of an epoch, so that after any number of steps no sample has been seen
     more than once oftener than another, give or take the epoch that is under way. A shard smaller

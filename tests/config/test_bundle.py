@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,8 +15,14 @@ PACKAGES = ("client_app", "fcit_app", "server_app", "strategies")
 
 
 @pytest.fixture(scope="module")
-def bundled() -> set[str]:
-    with zipfile.ZipFile(io.BytesIO(build_fab_from_disk(ROOT))) as bundle:
+def bundled(tmp_path_factory) -> set[str]:
+    # A copy without .venv, through whose files Flower would walk for seconds.
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("pyproject.toml", ".gitignore", "LICENSE", "constraints.txt"):
+        shutil.copy(ROOT / name, copy)
+    for package in (*PACKAGES, "tests"):
+        shutil.copytree(ROOT / package, copy / package)
+    with zipfile.ZipFile(io.BytesIO(build_fab_from_disk(copy))) as bundle:
         return set(bundle.namelist())
 
 
@@ -25,7 +32,8 @@ def test_every_module_is_in_the_bundle(bundled):
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     }
-    assert modules <= bundled
+    # A pattern of .gitignore that also fits one of our folders would drop it silently.
+    assert modules - bundled == set()
 
 
 def test_nothing_else_is_in_the_bundle(bundled):

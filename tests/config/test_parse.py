@@ -32,7 +32,9 @@ VALID = st.fixed_dictionaries(
         "identity.tau": st.floats(0, 1, exclude_min=True),
         "train.lr": st.floats(1e-8, 1.0),
         "train.rank": st.integers(1, 512),
-        "identity.encoder": st.sampled_from(["hashed-ngrams", "clip:/a:b", "sentence-transformers:x"]),
+        "identity.encoder": st.sampled_from(
+            ["hashed-ngrams", "clip:/a:b", "sentence-transformers:x"]
+        ),
     },
 )
 

@@ -27,5 +27,5 @@ def test_names_stay_names(tmp_path):
 
 
 def test_a_model_that_is_nowhere(tmp_path):
-    with pytest.raises(ConfigError, match="model.name: 'llava' is not allowed; allowed: mini"):
+    with pytest.raises(ConfigError, match=r"model\.name: 'llava' is not allowed; allowed: mini"):
         resolve_paths(parse({"model.name": "llava"}), tmp_path)

@@ -169,6 +169,6 @@ def test_another_encoder_than_the_banks_is_refused(
 ) -> None:
     with (
         BankSession(tiny_base, random_bank(handles, 2)) as session,
-        pytest.raises(ModelError, match="64 numbers.*1024"),
+        pytest.raises(ModelError, match=r"64 numbers.*1024"),
     ):
         answer(session, SAMPLES, VisionFeatures(tiny_base), HashedNgramEncoder(64))

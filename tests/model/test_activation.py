@@ -70,5 +70,5 @@ def test_cosine_and_concatenation() -> None:
 def test_mistakes_are_told() -> None:
     with pytest.raises(ModelError, match="'mean'; allowed are softmax"):
         activation_weights(torch.ones(1, 2), torch.ones(1, 2), "mean")  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match="2 numbers.*3"):
+    with pytest.raises(ModelError, match=r"2 numbers.*3"):
         activation_weights(torch.ones(1, 2), torch.ones(1, 3))

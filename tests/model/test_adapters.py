@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -122,13 +124,13 @@ def test_arrays_survive_the_model_and_are_not_tied_to_it(handles: dict[str, Para
 def test_hostile_arrays_are_refused_and_leave_no_trace(
     adapted: PeftModel, handles: dict[str, Parameter], harm: str, said: str
 ) -> None:
-    arrays = {name: value.copy() for name, value in read_parameters(handles).items()}
-    arrays = {name: value + np.float32(1) for name, value in arrays.items()}
+    arrays: dict[str, Any] = {n: v + np.float32(1) for n, v in read_parameters(handles).items()}
     name = list(arrays)[-1]
     match harm:
         case "extra":
-            head = adapted.get_base_model().lm_head.weight
-            arrays["base_model.model.lm_head.weight"] = np.zeros(tuple(head.shape), np.float32)
+            head: Any = adapted.get_base_model().lm_head
+            size = tuple(head.weight.shape)
+            arrays["base_model.model.lm_head.weight"] = np.zeros(size, np.float32)
         case "missing":
             del arrays[name]
         case "shape":
@@ -138,9 +140,9 @@ def test_hostile_arrays_are_refused_and_leave_no_trace(
         case "infinite":
             arrays[name][0] = np.inf
         case "huge":
-            arrays[name] = np.full(arrays[name].shape, 1e300)  # type: ignore[assignment]
+            arrays[name] = np.full(arrays[name].shape, 1e300)
         case "integer":
-            arrays[name] = arrays[name].astype(np.int64)  # type: ignore[assignment]
+            arrays[name] = arrays[name].astype(np.int64)
         case "object":
             arrays[name] = arrays[name].astype(object)
     before = fingerprint(adapted)

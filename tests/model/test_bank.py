@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def full_bank() -> Bank:
     return Bank(subspaces, {"projector.weight": np.ones((2, 2), np.float32)})
 
 
-BANKS = {
+BANKS: dict[str, Callable[[], Bank]] = {
     "full": full_bank,
     "finetune": lambda: Bank((Subspace(0, adapter(0), None, 1),), None),
     "empty": Bank,
@@ -84,10 +85,10 @@ def damage(folder: Path, how: str) -> None:
             facts.write_text(json.dumps(known | {"subspaces": [1, 2]}))
 
 
-@pytest.mark.parametrize(
-    "how",
-    "cut arrays,no arrays,cut facts,no facts,list,fewer,more,format,lacks,untyped".split(","),
-)
+DAMAGES = ["cut arrays", "no arrays", "cut facts", "no facts", "list", "fewer", "more", "format"]
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "lacks", "untyped"])
 def test_a_damaged_bank_is_refused_by_name(tmp_path: Path, how: str) -> None:
     save_bank(full_bank(), tmp_path)
     damage(tmp_path, how)

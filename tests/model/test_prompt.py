@@ -54,7 +54,7 @@ def test_a_tokenizer_without_a_boundary_before_the_answer_is_refused(
 ) -> None:
     true = prompt._tokenize
     monkeypatch.setattr(
-        prompt, "_tokenize", lambda *given: [row[:-1] + [7] for row in true(*given)]
+        prompt, "_tokenize", lambda *given: [[*row[:-1], 7] for row in true(*given)]
     )
     with pytest.raises(ModelError, match="merges the end of the prompt"):
         encode_dialogues(tiny_base, toy_samples(1))

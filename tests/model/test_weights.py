@@ -1,4 +1,4 @@
-"""The mini base is found in a checkout, a regular install, an editable install, and from a bundle."""
+"""The mini base is found in a checkout, in each kind of install, and from Flower's bundle."""
 
 from __future__ import annotations
 

@@ -1,0 +1,51 @@
+"""What adds up over a run: seconds per phase, bytes, and who trained which subspace on what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PHASES = ("configure", "train", "wait", "guard", "aggregate", "save")
+"""Parts of a round that follow each other; together they are the round.
+
+``train`` is the slowest client's own time, ``wait`` the rest of the time between sending and the
+last reply (transport, queueing, starting processes).
+"""
+
+
+@dataclass
+class Totals:
+    """Sums over the rounds of a run.
+
+    Attributes
+    ----------
+    seconds : dict[str, float]
+        By phase.
+    up, down : int
+        Bytes of arrays from the clients and to them, in the training rounds.
+    samples : dict[int, dict[str, dict[int, int]]]
+        Subspace to stage name to client to its number of samples.
+    """
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    up: int = 0
+    down: int = 0
+    samples: dict[int, dict[str, dict[int, int]]] = field(default_factory=dict)
+
+    def add_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Add one round's seconds."""
+        for phase in PHASES:
+            self.seconds[phase] += seconds[phase]
+
+    def add_samples(self, stage: str, subspace: int, client: int, examples: int) -> None:
+        """Note that a client trained a subspace in a stage; again changes nothing."""
+        self.samples.setdefault(subspace, {}).setdefault(stage, {})[client] = examples
+
+    def overhead(self) -> str:
+        """Share of the rounds' time in which no client trained, in all and by phase."""
+        total = sum(self.seconds.values())
+        percent = {p: 100 * self.seconds[p] / total if total else 0.0 for p in PHASES}
+        training = percent.pop("train")
+        parts = ", ".join(f"{phase} {share:.1f} %" for phase, share in percent.items())
+        outside = 100 - training if total else 0.0
+        return f"outside client training: {outside:.1f} % of the rounds' time ({parts})"
