@@ -15,7 +15,9 @@ READY     := $(VENV)/.ready
 RUNS      := runs/mini
 METHODS   := zero-shot blind finetune disco
 CPU_INDEX := https://download.pytorch.org/whl/cpu
-PIP       := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+# A line every eight seconds while a recipe works: nobody should wonder whether it hangs.
+TICK      := ( while sleep 8 >/dev/null; do echo "  … still installing"; done ) & tick=$$!; trap 'kill $$tick' EXIT;
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run smoke test lint format pretrain clean
@@ -29,14 +31,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Name another: make setup PYTHON=python3.12")'
 	@echo "setting up $(VENV) (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@index="$(TORCH_INDEX)"; \
+	@$(TICK) index="$(TORCH_INDEX)"; \
 	if [ -z "$$index" ] && $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; \
 	then index="$(CPU_INDEX)"; fi; \
 	echo "  torch ($${index:-from the package index})"; \
 	$(PIP) $${index:+--extra-index-url "$$index"} torch
 	@echo "  everything else"
-	@$(PIP) hatchling editables
-	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@$(TICK) $(PIP) hatchling editables && $(PIP) --no-build-isolation --editable '.[dev]'
 	@touch $@
 	@echo "ready"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -57,7 +58,7 @@ def train(message: Message, context: Context) -> Message:
     number = int(config.get("round", config.get("server-round", 1)))  # type: ignore[arg-type]
     sent = message.content.array_records
     worker = worker_of(context.run_config)
-    result, examples = worker.train(_arrays(sent), stage, number, client, clients)
+    result, examples = worker.train(_arrays(dict(sent)), stage, number, client, clients)
     content = RecordDict(
         {
             name: ArrayRecord({key: Array(result.arrays[_parameter(key)]) for key in record})
@@ -90,7 +91,7 @@ def _identity(context: Context) -> tuple[int, int]:
     return client, clients
 
 
-def _arrays(records: dict[str, ArrayRecord]) -> Arrays:
+def _arrays(records: Mapping[str, ArrayRecord]) -> Arrays:
     """All arrays of a message by parameter; they are checked when they are loaded."""
     arrays: Arrays = {}
     for record in records.values():

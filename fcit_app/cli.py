@@ -62,6 +62,7 @@ def run(
     """
     from fcit_app.config import check_clients, parse, resolve_paths
     from fcit_app.launch import find_app_dir
+    from fcit_app.model.weights import mini_path
     from fcit_app.runs import check_free, clear, read_result
 
     options = {"preset": preset, "method": method, "out": None if out is None else str(out)}
@@ -69,6 +70,8 @@ def run(
     if config.federated:
         find_app_dir()
         check_clients(config, clients)
+    if config.model.name == "mini":
+        mini_path()
     folder = Path(config.out)
     if force:
         clear(folder)

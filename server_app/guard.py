@@ -68,7 +68,7 @@ def cleaned(reply: Message) -> Message:
 
 
 def error_text(error: Error) -> str:
-    """The client's own words in one of Flower's error replies."""
+    """Find the client's own words in one of Flower's error replies."""
     reason = error.reason or ""
     raised = _RAISED.fullmatch(reason.strip())
     text = raised["text"] if raised else reason

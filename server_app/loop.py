@@ -173,7 +173,7 @@ def _nobody(
 
 
 def _with_dtypes_of(former: ArrayRecord, merged: ArrayRecord) -> ArrayRecord:
-    """Merged arrays in the precision in which they were sent; FedAdam answers in float64."""
+    """Bring merged arrays to the precision in which they were sent; FedAdam answers in float64."""
     arrays = {
         key: array
         if key not in former or array.dtype == former[key].dtype

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from flwr.app import Message
 
 from server_app.guard import LOSS, SECONDS, cleaned, judge
 from strategies.records import CONFIG, METRICS, NUM_EXAMPLES
 
-
-class Tell(Protocol):
-    """Reports an event of the round."""
-
-    def __call__(self, event: str, /, **fields: Any) -> None:
-        """Report it."""
+Tell = Callable[..., None]
+"""Reports an event of the round: its name, then its fields as keywords."""
 
 
 class RoundReplies:

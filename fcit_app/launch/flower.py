@@ -57,8 +57,8 @@ def run_app(
     console : Console
         Where progress and a failure's cause are shown.
     parallel : int, optional
-        Clients that train side by side, one CPU each; at most ``clients``, and by default the
-        machine's cores.
+        Clients that train side by side, one CPU each: no more than there are clients or cores,
+        but two even on one core.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def run_app(
     out.mkdir(parents=True, exist_ok=True)
     log = out / LOG_NAME
     log.write_bytes(b"")
-    workers = max(1, min(clients, parallel or os.cpu_count() or 1))
+    workers = _workers(clients, parallel)
     with (
         watch_signals() as interruption,
         follow(console, out / "ledger.jsonl", "starting Flower") as display,
@@ -97,6 +97,14 @@ def run_app(
     console.print(escape(cause or last_lines(text)), highlight=False, soft_wrap=True)
     console.print(f"Full log: {escape(str(log))}", soft_wrap=True)
     return 1
+
+
+def _workers(clients: int, parallel: int | None) -> int:
+    """Client processes to start: each loads the base model, so none may stand idle."""
+    # Where the system can tell, the cores this process may use, not the machine's.
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return max(1, min(clients, parallel or cores, max(2, cores)))
 
 
 class _Run:

@@ -33,14 +33,14 @@ Kind = Literal["word", "number", "truth", "letters", "key", "plain", "box", "ech
 PictureKind = Literal["scene", "row", "portrait", "cover", "bars", "curve", "icons", "table"]
 
 MIXTURE: dict[PictureKind, float] = {
-    "scene": 4.5,
+    "scene": 5,
     "row": 3,
     "portrait": 2,
     "cover": 2.5,
     "bars": 3,
     "curve": 3,
     "icons": 1.5,
-    "table": 2.5,
+    "table": 4,
 }
 
 
@@ -355,7 +355,7 @@ _ASK = {
 def _text_questions(random: Random, words: Sequence[str]) -> list[Question]:
     """Ask for things that need no picture: looking an option up, copying, writing a word."""
     asked, c = [], random.choice
-    if random.random() < 0.4:
+    if random.random() < 0.6:
         pool = list(c([TRENDS, OBJECTS, COLOUR_NAMES, SHAPES, (*LEVELS, *COLOUR_NAMES)]))
         right = c(pool)
         asked.append(_keyed(random, "key of word", f"key of {right}", right, pool))

@@ -41,7 +41,7 @@ def blind(
 def controls(
     evaluator: Evaluator, config: RunConfig, benchmark: Benchmark, task: str
 ) -> dict[str, float]:
-    """Score one task's three controls, in percent: ``exchanged``, ``trained blind``, ``majority``."""
+    """Score a task's controls, in percent: ``exchanged``, ``trained blind`` and ``majority``."""
     training, test = benchmark.training_samples(task), benchmark.test_samples(task)
     unseen = exchange_pictures(test, seed_of(config.seed, "blind", task, "test"))
     blinded = exchange_pictures(training, seed_of(config.seed, "blind", task, "train"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
 
 from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark, load_benchmark
@@ -26,11 +25,8 @@ REFERENCES: Mapping[str, Reference] = MappingProxyType(
 """Name in the configuration to function; each gives one accuracy a task."""
 
 
-class Write(Protocol):
-    """Records one event of the run."""
-
-    def __call__(self, event: str, /, **fields: Any) -> None:
-        """Record it."""
+Write = Callable[..., None]
+"""Records one event: its name, then its fields as keywords."""
 
 
 def run_reference(config: RunConfig, folder: RunFolder, write: Write | None = None) -> None:
@@ -50,7 +46,7 @@ def run_reference(config: RunConfig, folder: RunFolder, write: Write | None = No
     FcitError
         If the model or the data cannot be used; the ledger tells it too.
     """
-    record: Write = write or folder.ledger.record
+    record = write or folder.ledger.record
     try:
         _run(config, folder, record)
     except Exception as error:

@@ -26,6 +26,15 @@ def fcit(monkeypatch, *arguments: str) -> int:
     return int(caught.value.code or 0)
 
 
+@pytest.fixture(autouse=True)
+def _weights(tmp_path, monkeypatch):
+    """Weights enough for the command line, which only looks whether they are there."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "model.safetensors").touch()
+    monkeypatch.setenv("FCIT_MINI_WEIGHTS", str(folder))
+
+
 @pytest.fixture
 def federation(monkeypatch):
     """Stand in for Flower: write the run folder that a run would leave, and note the call."""
@@ -108,6 +117,14 @@ def test_a_wrong_setting_does_not_cost_the_old_run(federation, monkeypatch, tmp_
     assert fcit(monkeypatch, "run", "--out", out, "--force", "--set", "beta=0") == 2
     assert fcit(monkeypatch, "run", "--out", out, "--force", "--clients", "1") == 2
     assert (tmp_path / "r" / "result.json").is_file()
+
+
+def test_missing_weights_are_told_before_anything_starts(federation, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FCIT_MINI_WEIGHTS", str(tmp_path / "nowhere"))
+    assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r")) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not federation
+    assert not (tmp_path / "r").exists()
 
 
 def test_too_few_clients(federation, monkeypatch, tmp_path, capsys):

@@ -1,0 +1,18 @@
+"""The run folder: configuration, environment, ledger, state and result of one run."""
+
+from fcit_app.runs.environment import describe_environment
+from fcit_app.runs.folder import RunFolder, check_free, clear
+from fcit_app.runs.ledger import Ledger, read_ledger
+from fcit_app.runs.result import RunResult, make_result, read_result
+
+__all__ = [
+    "Ledger",
+    "RunFolder",
+    "RunResult",
+    "check_free",
+    "clear",
+    "describe_environment",
+    "make_result",
+    "read_ledger",
+    "read_result",
+]

@@ -1,0 +1,201 @@
+"""A run leaves a folder; this class is the only one that knows its layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fcit_app.arrays import Arrays
+from fcit_app.errors import RunFolderError
+from fcit_app.runs.atomic import read_json, write_bytes, write_json
+from fcit_app.runs.ledger import Ledger
+from fcit_app.runs.result import RunResult, read_result
+
+LOG_NAME = "flower.log"
+"""Flower's log: written beside the run's files, before the run itself has begun."""
+
+_NAMES = frozenset(
+    {
+        "config.json",
+        "environment.json",
+        "ledger.jsonl",
+        "result.json",
+        "report.html",
+        "state",
+        LOG_NAME,
+    }
+)
+
+
+class RunFolder:
+    """One run on disk: ``config.json``, ``environment.json``, ``ledger.jsonl``, ``state/``, result.
+
+    Parameters
+    ----------
+    path : Path
+        An existing run folder; use ``create`` for a new one.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    ledger : Ledger
+        Where events are recorded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).resolve()
+        if not (self.path / "config.json").is_file():
+            raise RunFolderError(f"{self.path} is not a run folder: it has no config.json.")
+        self.ledger = Ledger(self.path / "ledger.jsonl")
+
+    @classmethod
+    def create(
+        cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> RunFolder:
+        """Make the folder of a new run and write what is known before it starts.
+
+        Parameters
+        ----------
+        path : Path or str
+            Missing, empty, or holding nothing but Flower's log.
+        config : Mapping
+            Flat configuration, see ``fcit_app.config.flatten``.
+        environment : Mapping
+            See ``describe_environment``.
+
+        Raises
+        ------
+        RunFolderError
+            If the folder already holds another run or anything else.
+        """
+        folder = Path(path).resolve()
+        check_free(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "environment.json", environment)
+            write_json(folder / "config.json", config)
+        except OSError as error:
+            raise RunFolderError(
+                f"The run folder {folder} cannot be written: {error}. Choose another --out."
+            ) from error
+        return cls(folder)
+
+    def read_config(self) -> dict[str, Any]:
+        """Flat configuration of the run."""
+        return read_json(self.path / "config.json")
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json`` atomically, after checking it against the schema.
+
+        Raises
+        ------
+        RunFolderError
+            If the result does not have exactly the keys of ``RunResult``, or a wrong value.
+        """
+        write_json(self.path / "result.json", RunResult.check(result).model_dump())
+
+    def read_result(self) -> RunResult:
+        """Read ``result.json`` back, checked."""
+        return read_result(self.path)
+
+    def save_state(self, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        """Replace the saved state by this one, atomically.
+
+        Parameters
+        ----------
+        arrays : Arrays
+            Name to array, any dtype.
+        meta : Mapping
+            JSON; travels inside the safetensors file, so that arrays and meta cannot be of two
+            rounds, and lies readable in ``round.json`` beside it.
+        """
+        state = self.path / "state"
+        state.mkdir(exist_ok=True)
+        text = json.dumps(meta, ensure_ascii=False, allow_nan=False)
+        # safetensors writes an array's memory as it lies: a transposed view would be garbled.
+        plain = {name: np.array(array, order="C") for name, array in arrays.items()}
+        write_bytes(state / "round.safetensors", save(plain, metadata={"meta": text}))
+        write_json(state / "round.json", meta)
+
+    def load_state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays and meta of the last ``save_state``.
+
+        Raises
+        ------
+        RunFolderError
+            If there is no saved state or the file is damaged.
+        """
+        path = self.path / "state" / "round.safetensors"
+        if not path.is_file():
+            raise RunFolderError(f"{self.path} holds no saved state: {path} does not exist.")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                meta = json.loads(file.metadata()["meta"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"The saved state {path} is damaged: {error}") from error
+        return arrays, meta
+
+
+def check_free(path: Path) -> None:
+    """Check that a new run may use this folder; a log left by a failed start is no obstacle.
+
+    Raises
+    ------
+    RunFolderError
+        If the path is a file, or a folder that holds another run or anything else.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise RunFolderError(f"{path} is a file, not a folder. Choose another --out.")
+    held = {entry.name for entry in path.iterdir()} - {LOG_NAME}
+    if "config.json" in held:
+        config = read_json(path / "config.json")
+        what = f"method {config.get('method')}, preset {config.get('preset')}"
+        done = "finished" if "result.json" in held else "unfinished"
+        raise RunFolderError(
+            f"{path} already holds another run ({what}, {done}). Choose another --out, or "
+            "replace it with --force."
+        )
+    if held:
+        raise RunFolderError(
+            f"{path} is not empty and holds no run ({', '.join(sorted(held)[:3])}). "
+            "Choose another --out."
+        )
+
+
+def clear(path: Path) -> None:
+    """Delete the run in this folder; do nothing if there is none.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder is not recognisably a run's, or holds anything else: nothing is deleted.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    refusal = "so it is not replaced. Choose another --out."
+    if path.is_symlink() or not path.is_dir():
+        raise RunFolderError(f"{path} is not a folder, {refusal}")
+    held = {entry.name for entry in path.iterdir()}
+    foreign = sorted(name for name in held if name not in _NAMES and not name.endswith(".part"))
+    if foreign:
+        raise RunFolderError(
+            f"{path} holds files that are not a run's ({', '.join(foreign[:3])}), {refusal}"
+        )
+    if held <= {LOG_NAME}:
+        return
+    if "config.json" not in held or not {"method", "preset"} <= set(
+        read_json(path / "config.json")
+    ):
+        raise RunFolderError(f"{path} does not hold a run's configuration, {refusal}")
+    shutil.rmtree(path)

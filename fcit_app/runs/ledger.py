@@ -1,0 +1,63 @@
+"""The ledger: what happened in a run, one JSON object a line, only ever appended to."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from fcit_app.errors import RunFolderError
+
+
+class Ledger:
+    """Append events to ``ledger.jsonl``; each line is flushed, so that others can follow.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is created by the first event.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Append one event with the time (seconds since the epoch).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a field is not JSON, or a number is not finite; nothing is written then.
+        """
+        entry = {"time": round(time.time(), 3), "event": event, **fields}
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events so far, see ``read_ledger``."""
+        return read_ledger(self.path)
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """Read the events of a ledger; a last line cut off by a crash is left out.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing, or a line other than the last is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error}") from error
+    events: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise RunFolderError(f"{path}, line {number} is damaged: {error}") from error
+    return events

@@ -1,0 +1,69 @@
+"""Whole runs of the real ServerApp and ClientApp in this process, small enough for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from in_process_grid import InProcessGrid
+
+from fcit_app.runs import RunFolder
+
+SMALL = {
+    "preset": "mini-smoke",
+    "train.steps": 2,
+    "train.rank": 2,
+    "train.batch-size": 4,
+    "data.train-samples": 40,
+    "data.test-samples": 4,
+    "data.min-samples": 4,
+    "client-timeout": 60.0,
+}
+"""Settings of a run that takes about a second."""
+
+
+def run_config(model: Path, out: Path, **changes: Any) -> dict[str, Any]:
+    """Flat run configuration; in the names of changes ``__`` is a dot and ``_`` a dash."""
+    named = {k.replace("__", ".").replace("_", "-"): v for k, v in changes.items()}
+    return {**SMALL, "model.name": str(model), "out": str(out), **named}
+
+
+def context_of(config: dict[str, Any], **node_config: Any) -> Context:
+    """Context that Flower gives an app."""
+    return Context(
+        run_id=1, node_id=1, node_config=node_config, state=RecordDict(), run_config=dict(config)
+    )
+
+
+def serve(config: dict[str, Any], grid: InProcessGrid | None = None, **grid_settings: Any):
+    """Run the ServerApp on a grid (of five clients, if none is given); the run's folder."""
+    from client_app.app import app as client_app
+    from server_app.app import app as server_app
+
+    grid = grid or InProcessGrid(client_app, 5, run_config=config, **grid_settings)
+    server_app(grid, context_of(config))
+    return RunFolder(Path(config["out"]))
+
+
+def altered(change: Callable[[int, Message, Message], Message]) -> ClientApp:
+    """The real ClientApp, whose training replies pass through ``change(client, message, reply)``."""
+    from client_app.app import app as client_app
+
+    app = ClientApp()
+    app.query("hello")(lambda message, context: client_app(message=message, context=context))
+    app.query("identity")(lambda message, context: client_app(message=message, context=context))
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        reply = client_app(message=message, context=context)
+        return change(int(context.node_config["partition-id"]), message, reply)
+
+    return app
+
+
+def events(folder: RunFolder, kind: str) -> list[dict[str, Any]]:
+    """The ledger's events of one kind."""
+    return [event for event in folder.ledger.read() if event["event"] == kind]
