@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +95,36 @@ def run(
         typer.echo(result.model_dump_json(indent=2))
     else:
         _summarise(result, folder)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file; by default report.html in the first folder given."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Compare finished runs: a table here, and an HTML report."""
+    from fcit_app.report import comparison_table, cost_line, write_report
+    from fcit_app.runs import finished_runs, read_result
+
+    folders = finished_runs(runs)
+    results = [read_result(folder) for folder in folders]
+    page = write_report(folders, out or runs[0] / "report.html")
+    if as_json:
+        typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
+        return
+    # Without a terminal a table of twelve columns would be folded to eighty characters.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(comparison_table(results))
+    console.print(cost_line(results), highlight=False, soft_wrap=True)
+    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from server_app.exchange import PromptGrid, exchange
 from server_app.journal import Journal
 from server_app.replies import RoundReplies, Tell, array_bytes
 from server_app.sampling import draw_participants
-from server_app.totals import Totals
+from server_app.totals import PHASES, Totals
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
 _PATIENCE = 10
@@ -155,7 +155,7 @@ class Federation:
             self.totals.add_samples(stage.name, subspace, client, examples)
         tell(
             "round-finished",
-            seconds={phase: round(value, 4) for phase, value in seconds.items()},
+            seconds={phase: round(seconds[phase], 4) for phase in PHASES},
             bytes={"up": replies.up, "down": down},
         )
 

@@ -49,7 +49,7 @@ def serve(config: dict[str, Any], grid: InProcessGrid | None = None, **grid_sett
 
 
 def altered(change: Callable[[int, Message, Message], Message]) -> ClientApp:
-    """The real ClientApp, whose training replies pass through ``change(client, message, reply)``."""
+    """The real ClientApp; its training replies pass through ``change(client, message, reply)``."""
     from client_app.app import app as client_app
 
     app = ClientApp()

@@ -30,7 +30,7 @@ class Evaluator:
     """
 
     def __init__(self, config: RunConfig, benchmark: Benchmark) -> None:
-        self._config = config
+        self.config = config
         self._benchmark = benchmark
         self.base = load_base(config.model.name)
         self.model = wrap(self.base, config.train.rank, config.train.scaling, config.train.dropout)
@@ -71,9 +71,9 @@ class Evaluator:
             samples,
             self.vision,
             self._encoder,
-            self._config.activation,
-            self._config.identity.temperature,
-            self._config.evaluate.batch_size,
+            self.config.activation,
+            self.config.identity.temperature,
+            self.config.evaluate.batch_size,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,27 @@ def check_free(path: Path) -> None:
             f"{path} is not empty and holds no run ({', '.join(sorted(held)[:3])}). "
             "Choose another --out."
         )
+
+
+def finished_runs(paths: Iterable[Path]) -> list[Path]:
+    """Run folders with a result among the paths and, one level down, inside them.
+
+    Raises
+    ------
+    RunFolderError
+        If a path holds no finished run.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else []
+        runs = [folder for folder in (path, *inside) if (folder / "result.json").is_file()]
+        if not runs:
+            raise RunFolderError(
+                f"{path} holds no finished run: there is no result.json in it or one level below. "
+                "Finish a run first, for example with `make run`."
+            )
+        found += runs
+    return list(dict.fromkeys(found))
 
 
 def clear(path: Path) -> None:

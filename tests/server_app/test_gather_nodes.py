@@ -80,7 +80,7 @@ def test_silent_nodes_take_no_part():
 def test_too_few_answers_give_the_first_reason():
     grid = InProcessGrid(client_app, 3)
     for node in (1000, 1001):
-        del grid.contexts[node].node_config["partition-id"]
+        del grid.contexts[node].node_config["num-partitions"]
     with pytest.raises(RunError) as caught:
         gather(grid)
     text = str(caught.value)
@@ -97,7 +97,7 @@ def test_an_answer_without_sense_is_no_client():
         content = RecordDict({"metrics": MetricRecord({"client": 0.5})})
         return Message(content, reply_to=message)
 
-    with pytest.raises(RunError, match="only 0 of 3 nodes.*not its client id"):
+    with pytest.raises(RunError, match=r"only 0 of 3 nodes.*not its client id"):
         gather(InProcessGrid(app, 3))
 
 

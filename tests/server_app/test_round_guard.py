@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from app_runs import altered, events, run_config, serve
@@ -132,8 +134,6 @@ def test_every_problem_is_named(name):
     change, reason = PROBLEMS[name]
     found = judge(*pair(change), most_examples=40)
     assert found is not None
-    import re
-
     assert re.search(reason, found), found
 
 
@@ -212,6 +212,7 @@ def test_a_bad_client_is_as_if_it_had_not_been_there(
     }
     (rejected,) = events(folder, "client-rejected")
     assert rejected["client"] == BAD
+    assert re.search(reason, rejected["reason"])
     (subspace,) = folder.read_result().subspaces
     (replied,) = events(folder, "client-replied")
     assert subspace.samples == replied["examples"]
