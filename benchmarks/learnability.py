@@ -85,13 +85,13 @@ def main(
         "| gain |",
         "|---|---|---|---|---|---|---|",
     ]
-    print(*lines, sep="\n")
+    typer.echo("\n".join(lines))
     for task in tasks.split(",") if tasks else TASK_NAMES:
         row = measure(evaluator, benchmark, task, split, seed, steps)
         numbers = (row.zero_shot, row.exchanged, row.trained_blind, row.majority, row.tuned)
         shown = " | ".join(f"{number:.1f}" for number in numbers)
         lines.append(f"| {task} | {shown} | {row.gain:+.1f} |")
-        print(lines[-1], flush=True)
+        typer.echo(lines[-1])
     if out is not None:
         out.write_text("\n".join(lines) + "\n")
 

@@ -187,7 +187,7 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
 
 def _summarise(result: RunResult, folder: Path) -> None:
     """Print the headline numbers, time and traffic, and where the run lies."""
-    from fcit_app.launch.progress import duration
+    from fcit_app.runs.progress import duration
 
     shown = {"Last": result.last, "Avg": result.avg, "backward transfer": result.backward_transfer}
     numbers = [f"{name} {value:.1f}" for name, value in shown.items() if value is not None]

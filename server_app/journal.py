@@ -6,8 +6,8 @@ import logging
 import time
 from typing import Any
 
-from fcit_app.launch.progress import RunProgress
 from fcit_app.runs import RunFolder
+from fcit_app.runs.progress import RunProgress
 
 LOGGER = logging.getLogger("flwr")
 """Flower's logger."""

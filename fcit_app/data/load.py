@@ -14,13 +14,13 @@ class Benchmark(Protocol):
     """Samples of every task, by split."""
 
     def training_samples(self, task: str) -> Sequence[Sample]:
-        """All training samples of a task, before they are dealt to clients."""
+        """Give all training samples of a task, before they are dealt to clients."""
 
     def validation_samples(self, task: str) -> Sequence[Sample]:
-        """Samples for choosing settings."""
+        """Give samples for choosing settings."""
 
     def test_samples(self, task: str) -> Sequence[Sample]:
-        """Samples that the accuracy matrix is made from."""
+        """Give the samples that the accuracy matrix is made from."""
 
 
 def load_benchmark(config: RunConfig) -> Benchmark:

@@ -20,7 +20,7 @@ Shard = NDArray[np.int64]
 
 
 def seed_of(*parts: object) -> int:
-    """A 64-bit seed from any values, equal on every machine and in every process."""
+    """Make a 64-bit seed from any values, equal on every machine and in every process."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
@@ -75,7 +75,7 @@ def dirichlet_shards(
 def _round_to_sum(weights: NDArray[np.float64], total: int) -> Shard:
     """Whole numbers that sum to ``total``, by the largest remainders."""
     exact = weights / weights.sum() * total
-    sizes = np.floor(exact).astype(np.int64)
+    sizes: Shard = np.floor(exact).astype(np.int64)
     by_remainder = np.argsort(sizes - exact, kind="stable")
     sizes[by_remainder[: total - sizes.sum()]] += 1
     return sizes

@@ -32,7 +32,7 @@ class Stage:
 
 
 def make_stages(config: RunConfig) -> tuple[Stage, ...]:
-    """The run's stages in order."""
+    """Give the run's stages in order."""
     return tuple(
         Stage(number, name, tasks_of(name)) for number, name in enumerate(config.stages, start=1)
     )
@@ -40,15 +40,13 @@ def make_stages(config: RunConfig) -> tuple[Stage, ...]:
 
 def tasks_seen(stages: Sequence[Stage], until: int) -> tuple[str, ...]:
     """Tasks of the stages up to and including number ``until``, in the order they were met."""
-    return tuple(
-        dict.fromkeys(task for stage in stages[:until] for task in stage.tasks)
-    )
+    return tuple(dict.fromkeys(task for stage in stages[:until] for task in stage.tasks))
 
 
 def client_samples(
     benchmark: Benchmark, config: RunConfig, stage: Stage, client: int, clients: int
 ) -> tuple[Sample, ...]:
-    """The training samples that one client holds in one stage.
+    """Give the training samples that one client holds in one stage.
 
     Parameters
     ----------

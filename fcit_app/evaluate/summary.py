@@ -8,7 +8,7 @@ from fcit_app.evaluate.matrix import Matrix, average, backward_transfer, forgett
 
 
 def summarise(accuracy: Matrix) -> dict[str, Any]:
-    """Accuracy matrix, Last, Avg, backward transfer and forgetting, as ``make_result`` takes them."""
+    """Last, Avg, backward transfer and forgetting of a matrix, as ``make_result`` takes them."""
     return {
         "accuracy": [list(row) for row in accuracy],
         "last": last(accuracy),

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from fcit_app.launch.progress import RunProgress, duration
+from fcit_app.runs.progress import RunProgress, duration
 
 HEARTBEAT = 8.0
 """Longest silence without a terminal, in seconds: users were promised at most ten."""

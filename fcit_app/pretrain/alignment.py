@@ -98,8 +98,8 @@ def _word_distribution(tokenizer: PreTrainedTokenizerFast) -> Tensor:
         for c, colour in enumerate(_COLOURS):
             word = _word_of(symbol)
             said = [word] * (word is not None) + [colour] * (colour is not None)
-            indices = tokenizer.convert_tokens_to_ids([f" {text}" for text in said or ["No"]])
-            table[s, c, indices] = 1 / len(indices)
+            words = [f" {text}" for text in said or ["No"]]
+            table[s, c, tokenizer.convert_tokens_to_ids(words)] = 1 / len(words)
     return table
 
 

@@ -61,8 +61,11 @@ def pack(
         Rows are padded to a multiple of this length.
     """
     head = tokenizer.convert_tokens_to_ids(["<s>", "USER:", *["<image>"] * PATCHES])
+    assert isinstance(head, list)
     end = tokenizer.eos_token_id
-    texts = [text for turns in dialogues for q, a in turns for text in (f"\n{q} ASSISTANT:", f" {a}")]
+    texts = [
+        text for turns in dialogues for q, a in turns for text in (f"\n{q} ASSISTANT:", f" {a}")
+    ]
     encoded = iter(tokenizer(texts, add_special_tokens=False).input_ids)
     rows = [_Row(head) for _ in dialogues]
     for row, turns in zip(rows, dialogues, strict=True):

@@ -93,7 +93,9 @@ def make_dialogue(
     others = [question for question in asked if question.skill != "list"]
     random.shuffle(others)
     chosen = described + others[: most - len(described)]
-    return Dialogue(drawing, tuple(_styled(random, lexicon.filler, question) for question in chosen))
+    return Dialogue(
+        drawing, tuple(_styled(random, lexicon.filler, question) for question in chosen)
+    )
 
 
 def _styled(random: Random, filler: Sequence[str], question: Question) -> tuple[str, str, str]:
@@ -248,9 +250,7 @@ def _ask_icons(random: Random, pen: SplitPen) -> tuple[Drawing, list[Question]]:
 def _ask_portrait(random: Random, pen: SplitPen) -> tuple[Drawing, list[Question]]:
     picture, c = pen.draw(pictures.portrait), random.choice
     name = picture.name
-    asked = [
-        Question("name", c(["name it", "identify", "label"]), name, "word") for _ in range(2)
-    ]
+    asked = [Question("name", c(["name it", "identify", "label"]), name, "word") for _ in range(2)]
     asked.append(_keyed(random, "key of object", "key of what is seen", name, OBJECTS))
     named = c([name, c(OBJECTS)])
     asked.append(_truth("present", f"any {named}", named == name))

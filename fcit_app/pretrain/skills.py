@@ -56,7 +56,7 @@ def measure_skills(
     blind: dict[str, list[bool]] = defaultdict(list)
     random = Random("skills")
     training = model.training
-    model.eval()
+    model.train(False)
     for start in range(0, pictures, batch_size):
         count = min(batch_size, pictures - start)
         asked = [make_dialogue(random, lexicon, "validation") for _ in range(count)]

@@ -46,7 +46,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     full.add_special_tokens(
         [AddedToken(token, special=True, lstrip=True, normalized=False) for token in SPECIAL_TOKENS]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=full,
         pad_token="<pad>",
         bos_token="<s>",
@@ -61,12 +61,14 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_lexicon(tokenizer: PreTrainedTokenizerFast) -> Lexicon:
-    """Words to copy (the whole vocabulary) and filler (the function words of the tasks' prompts)."""
+    """Words to copy (the whole vocabulary), and filler (function words of the tasks' prompts)."""
     content = {*COLOURS, *SHAPES, *(plural(shape) for shape in SHAPES), *OBJECTS, *TRENDS}
     content |= {word.capitalize() for word in content} | {*LETTERS, *"0123456789"}
     in_prompts: set[str] = set()
     for question, _ in _task_texts():
-        in_prompts |= {tokenizer.decode(index) for index in tokenizer(f"\n{question}").input_ids}
+        in_prompts |= {
+            str(tokenizer.decode(index)) for index in tokenizer(f"\n{question}").input_ids
+        }
     filler = sorted(piece for piece in in_prompts if piece.strip() not in content)
     words = sorted(set(tokenizer.get_vocab()) - {*SPECIAL_TOKENS, "\n"})
     return Lexicon(words, filler)

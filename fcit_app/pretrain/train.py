@@ -1,7 +1,8 @@
-"""Pre-train the mini base: ``python -m fcit_app.pretrain.train --seed 0 --out DIR``.
+"""Pre-train the mini base: ``python -m fcit_app.pretrain --seed 0 --out DIR``.
 
 One core, about half an hour. Muon for the layers' matrices, AdamW for the rest, cosine decay from
-the start (without decay the run looks stuck), bfloat16 autocast, packed questions, alignment losses.
+the start (without decay the run looks stuck), bfloat16 autocast, packed questions, alignment
+losses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -57,10 +59,10 @@ def learning_rate_factor(step: int, steps: int, warmup: int = 60) -> float:
 
 @app.command()
 def main(
-    out: Path = typer.Option(..., help="Folder for the finished model and its processor."),
-    seed: int = typer.Option(0, help="Draws weights, pictures and questions."),
-    steps: int = typer.Option(6000, help="Optimiser steps."),
-    pictures: int = typer.Option(16, help="Pictures a step; each carries up to nine questions."),
+    out: Annotated[Path, typer.Option(help="Folder for the finished model and its processor.")],
+    seed: Annotated[int, typer.Option(help="Draws weights, pictures and questions.")] = 0,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 7000,
+    pictures: Annotated[int, typer.Option(help="Pictures a step, nine questions each.")] = 16,
 ) -> None:
     """Pre-train one mini base and write it, with its skill table, to OUT."""
     torch.set_num_threads(1)  # more threads are no faster at this size; run two seeds side by side
@@ -100,7 +102,7 @@ def pretrain(out: Path, seed: int, steps: int, pictures: int, skill_pictures: in
                 group["lr"] = rate * factor
         asked = [make_dialogue(random, lexicon) for _ in range(pictures)]
         loss, aligned, accuracy = losses(model, alignment, tokenizer, asked)
-        (loss + aligned).backward()
+        torch.autograd.backward(loss + aligned)
         nn.utils.clip_grad_norm_(adam_parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -108,17 +110,16 @@ def pretrain(out: Path, seed: int, steps: int, pictures: int, skill_pictures: in
         recent.append((loss.item(), accuracy, aligned.item()))
         if (step + 1) % 100 == 0 or step == 20:
             means = np.mean(recent[-100:], axis=0)
-            print(
+            typer.echo(
                 f"step {step + 1}/{steps} {time.monotonic() - started:.0f} s loss {means[0]:.3f} "
-                f"token accuracy {means[1]:.3f} alignment {means[2]:.3f}",
-                flush=True,
+                f"token accuracy {means[1]:.3f} alignment {means[2]:.3f}"
             )
         if (step + 1) % 1000 == 0 and step + 1 < steps:
-            print(measure_skills(model, tokenizer, lexicon, pictures=300).line(), flush=True)
+            typer.echo(measure_skills(model, tokenizer, lexicon, pictures=300).line())
     save(model, build_processor(tokenizer), out)
     skills = measure_skills(model, tokenizer, lexicon, skill_pictures)
     write_table(skills, seed, steps, time.monotonic() - started, out)
-    print(skills.line(), flush=True)
+    typer.echo(skills.line())
 
 
 def losses(
@@ -145,9 +146,9 @@ def losses(
 def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
     """Write the model in bfloat16 and its processor in the Hugging Face layout."""
     out.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]
     processor.save_pretrained(out)
-    model.float()
+    model.float()  # type: ignore[no-untyped-call]
 
 
 def write_table(skills: SkillTable, seed: int, steps: int, seconds: float, out: Path) -> None:

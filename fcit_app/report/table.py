@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from fcit_app.launch.progress import duration
+from fcit_app.runs.progress import duration
 from fcit_app.runs.result import RunResult
 
 _ORDER = ("zero-shot", "blind", "centralized", "finetune", "disco")

@@ -42,7 +42,7 @@ def test_small_beta_skews_more() -> None:
 
 
 def test_too_few_samples_say_what_to_change() -> None:
-    with pytest.raises(DataError, match="data.train-samples to 50"):
+    with pytest.raises(DataError, match=r"data\.train-samples to 50"):
         dirichlet_shards(30, 5, 1.0, 0, 10)
 
 

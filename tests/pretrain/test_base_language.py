@@ -69,7 +69,9 @@ def test_every_answer_token_of_the_tasks_is_a_pretraining_answer(
 def test_no_pretraining_prompt_is_a_tasks_prompt(lexicon: Lexicon) -> None:
     random = Random(1)
     prompts = {q for _ in range(500) for _, q, _ in make_dialogue(random, lexicon).turns}
-    questions = {s.question for t in TASK_NAMES for s in MiniBenchmark(0, 50, 1).training_samples(t)}
+    questions = {
+        s.question for t in TASK_NAMES for s in MiniBenchmark(0, 50, 1).training_samples(t)
+    }
     assert not prompts & questions
     assert not any("single word" in prompt and "phrase" in prompt for prompt in prompts)
 

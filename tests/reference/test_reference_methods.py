@@ -11,7 +11,6 @@ from fcit_app.config import flatten, parse
 from fcit_app.data.load import load_benchmark
 from fcit_app.errors import DataError
 from fcit_app.evaluate.evaluator import Evaluator
-from fcit_app.launch.progress import RunProgress
 from fcit_app.model.adapters import is_adapter
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
@@ -20,6 +19,7 @@ from fcit_app.reference import run_reference
 from fcit_app.reference.blind import controls, exchange_pictures
 from fcit_app.reference.tuning import steps_per_stage, tune
 from fcit_app.runs import RunFolder
+from fcit_app.runs.progress import RunProgress
 
 TASKS = ["imagenet-r", "figureqa"]
 METHODS = ["zero-shot", "blind", "centralized"]

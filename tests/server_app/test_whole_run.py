@@ -11,8 +11,8 @@ from client_app.app import app as client_app
 from fcit_app.config import parse
 from fcit_app.data.load import load_benchmark
 from fcit_app.data.stages import client_samples, make_stages
-from fcit_app.launch.progress import RunProgress
 from fcit_app.runs import RunFolder
+from fcit_app.runs.progress import RunProgress
 from server_app.sampling import draw_participants
 
 FIELDS = {

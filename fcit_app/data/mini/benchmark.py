@@ -38,7 +38,7 @@ class MiniBenchmark:
         return _samples(task, "train", self.seed, self.train_size)
 
     def validation_samples(self, task: str) -> Sequence[Sample]:
-        """Samples for choosing settings; the benchmark's numbers never come from here."""
+        """Give samples for choosing settings; the benchmark's numbers never come from here."""
         return _samples(task, "validation", self.seed, self.test_size)
 
     def test_samples(self, task: str) -> Sequence[Sample]:

@@ -125,7 +125,9 @@ class Sketch:
         else:
             self.pen.polygon(corners, fill=self.fill)
 
-    def ellipse(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None) -> None:
+    def ellipse(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None
+    ) -> None:
         """Fill an ellipse, or draw its outline."""
         box = (*self.at(x0, y0), *self.at(x1, y1))
         if self.fill is None and fill is None:

@@ -8,7 +8,7 @@ readable at 48 pixels, and it is what makes this benchmark easier than the real 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -100,9 +100,7 @@ class Table:
     digits: tuple[int, ...]
 
 
-def _place_things(
-    random: Random, cells: Sequence[int], kinds: Sequence[tuple[str, str]]
-) -> Things:
+def _place_things(random: Random, cells: Sequence[int], kinds: Sequence[tuple[str, str]]) -> Things:
     drawing = Drawing.blank(random.choice(BACKGROUNDS))
     things = []
     for cell, (colour, shape) in zip(cells, kinds, strict=True):
@@ -135,7 +133,7 @@ def icons(random: Random, most: int = 6) -> Things:
 
 
 def row(random: Random) -> Things:
-    """Two or three neighbours in one row, all colours and shapes different."""
+    """Draw two or three neighbours in one row, all colours and shapes different."""
     count = random.choice([2, 3, 3])
     first = 3 * random.randrange(3) + random.randint(0, 3 - count)
     colours, shapes = random.sample(COLOUR_NAMES, count), random.sample(SHAPES, count)
@@ -144,7 +142,7 @@ def row(random: Random) -> Things:
 
 
 def bars(random: Random) -> Bars:
-    """Two or three bars of different colours and levels, each in a column of its own."""
+    """Draw two or three bars of different colours and levels, each in a column of its own."""
     count = random.choice([2, 3, 3])
     drawing = Drawing.blank(random.choice(BACKGROUNDS))
     colours = tuple(random.sample(COLOUR_NAMES, count))
@@ -162,13 +160,13 @@ def bars(random: Random) -> Bars:
 
 
 def curve(random: Random) -> Curve:
-    """A line plot with one of six courses."""
+    """Draw a line plot with one of six courses."""
     drawing = Drawing.blank((255, 255, 255))
     trend, colour = random.choice(TRENDS), random.choice(COLOUR_NAMES)
     drawing.pen.line([(4, 2), (4, 44), (46, 44)], fill=(40, 40, 40))
     amplitude, middle = random.uniform(10, 16), random.uniform(20, 26)
     phase = random.uniform(0, 2 * math.pi)
-    courses = {
+    courses: dict[str, Callable[[float], float]] = {
         "rising": lambda u: 1 - 2 * u,
         "falling": lambda u: 2 * u - 1,
         "peak": lambda u: 1 - 2 * (1 - abs(2 * u - 1)),
@@ -187,7 +185,7 @@ def curve(random: Random) -> Curve:
 
 
 def cover(random: Random, fewest: int = 3) -> Cover:
-    """A book cover: two or three capital letters over a line."""
+    """Draw a book cover: two or three capital letters over a line."""
     paper = random.choice(
         [(250, 245, 230), (230, 240, 250), (40, 60, 90), (90, 30, 40), (255, 255, 255)]
     )
@@ -202,13 +200,13 @@ def cover(random: Random, fewest: int = 3) -> Cover:
 
 
 def portrait(random: Random) -> Portrait:
-    """One sketched object that fills the picture."""
+    """Draw one sketched object that fills the picture."""
     name = random.choice(OBJECTS)
     return Portrait(draw_object(random, name), name)
 
 
 def table(random: Random) -> Table:
-    """Two or three rows of a letter and a digit."""
+    """Draw two or three rows of a letter and a digit."""
     drawing = Drawing.blank(random.choice(BACKGROUNDS))
     count = random.choice([2, 3, 3])
     letters = tuple(random.sample(LETTERS, count))

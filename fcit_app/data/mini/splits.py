@@ -1,8 +1,8 @@
 """Which split a picture belongs to: a function of its pixels, so splits can never share one.
 
-The split is read off a checksum of the pixels. Whoever draws a picture for a split draws again until
-the checksum falls into that split; the same picture, drawn with whatever seed, is always in the
-same split.
+The split is read off a checksum of the pixels. Whoever draws a picture for a split draws again
+until the checksum falls into that split; the same picture, drawn with whatever seed, is always in
+the same split.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PictureT = TypeVar("PictureT", bound=_Picture)
 
 
 def split_of(image: Image.Image) -> Split:
-    """The one split to which a picture belongs."""
+    """Tell the one split to which a picture belongs."""
     return _SPLIT_OF_BUCKET[zlib.crc32(image.tobytes()) % _BUCKETS]
 
 

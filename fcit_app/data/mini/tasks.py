@@ -128,7 +128,7 @@ def _aokvqa(pen: SplitPen) -> Exercise:
 
 
 def box_text(thing: Thing) -> str:
-    """A box as FCIT writes it: ``[x1, y1, x2, y2]`` relative to the picture's size."""
+    """Write a box as FCIT does: ``[x1, y1, x2, y2]`` relative to the picture's size."""
     return "[" + ", ".join(f"{edge / PICTURE_SIZE:.2f}" for edge in thing.box) + "]"
 
 

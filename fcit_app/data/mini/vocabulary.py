@@ -27,7 +27,9 @@ LETTERS = "ABCDEHKLMRTX"
 """Letters that stay legible at sixteen pixels."""
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLACES = tuple(
-    f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "center", "right")
+    f"{row} {column}"
+    for row in ("top", "middle", "bottom")
+    for column in ("left", "center", "right")
 )
 BACKGROUNDS: tuple[Colour, ...] = (
     (255, 255, 255),

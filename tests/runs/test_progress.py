@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fcit_app.launch.progress import RunProgress, duration
+from fcit_app.runs.progress import RunProgress, duration
 
 
 def event(kind: str, time: float, **fields) -> dict:
