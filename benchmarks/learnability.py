@@ -8,8 +8,6 @@ row. ``--split validation`` (the default here) keeps test samples out of every c
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,51 +16,10 @@ import typer
 
 from fcit_app.config import parse
 from fcit_app.data.catalogue import TASK_NAMES
-from fcit_app.data.load import Benchmark, load_benchmark
-from fcit_app.data.partition import seed_of
-from fcit_app.evaluate.evaluator import Evaluator, percent_right
+from fcit_app.data.load import load_benchmark
+from fcit_app.evaluate.evaluator import Evaluator
 from fcit_app.model.bank import Bank
-from fcit_app.reference.blind import exchange_pictures
-from fcit_app.reference.tuning import tune
-
-
-@dataclass(frozen=True)
-class Row:
-    """One task's numbers in percent."""
-
-    task: str
-    zero_shot: float
-    exchanged: float
-    trained_blind: float
-    majority: float
-    tuned: float
-
-    @property
-    def gain(self) -> float:
-        """Points above the strictest blind control."""
-        return self.tuned - max(self.exchanged, self.trained_blind, self.majority)
-
-
-def measure(
-    evaluator: Evaluator, benchmark: Benchmark, task: str, split: str, seed: int, steps: int
-) -> Row:
-    """Tune the base on one task alone, seeing and blind, and score both."""
-    config = evaluator.config
-    held_out = {"validation": benchmark.validation_samples, "test": benchmark.test_samples}
-    asked, training = held_out[split](task), benchmark.training_samples(task)
-    unseen = exchange_pictures(asked, seed_of(seed, "blind", task, split))
-    blinded = exchange_pictures(training, seed_of(seed, "blind", task, "train"))
-    seeing = tune(evaluator, config, training, steps, f"{task} seeing")
-    blind = tune(evaluator, config, blinded, steps, f"{task} blind")
-    ((most, _),) = Counter(sample.answer for sample in asked).most_common(1)
-    return Row(
-        task,
-        evaluator.accuracy_on(Bank(), asked),
-        evaluator.accuracy_on(seeing, unseen),
-        evaluator.accuracy_on(blind, unseen),
-        percent_right(asked, [most] * len(asked)),
-        evaluator.accuracy_on(seeing, asked),
-    )
+from fcit_app.reference.blind import controls
 
 
 def main(
@@ -86,11 +43,14 @@ def main(
         "|---|---|---|---|---|---|---|",
     ]
     typer.echo("\n".join(lines))
+    held_out = {"validation": benchmark.validation_samples, "test": benchmark.test_samples}[split]
     for task in tasks.split(",") if tasks else TASK_NAMES:
-        row = measure(evaluator, benchmark, task, split, seed, steps)
-        numbers = (row.zero_shot, row.exchanged, row.trained_blind, row.majority, row.tuned)
-        shown = " | ".join(f"{number:.1f}" for number in numbers)
-        lines.append(f"| {task} | {shown} | {row.gain:+.1f} |")
+        training, asked = benchmark.training_samples(task), held_out(task)
+        adapter, blind = controls(evaluator, training, asked, steps)
+        zero_shot = evaluator.accuracy_on(Bank(), asked)
+        tuned = evaluator.accuracy_on(adapter, asked)
+        shown = " | ".join(f"{value:.1f}" for value in (zero_shot, *blind.values(), tuned))
+        lines.append(f"| {task} | {shown} | {tuned - max(blind.values()):+.1f} |")
         typer.echo(lines[-1])
     if out is not None:
         out.write_text("\n".join(lines) + "\n")

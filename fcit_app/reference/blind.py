@@ -10,50 +10,108 @@ of
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache, partial
 
 import numpy as np
+import torch
 
 from fcit_app.config import RunConfig
-from fcit_app.data.load import Benchmark
+from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
 from fcit_app.evaluate.evaluator import Evaluator, percent_right
+from fcit_app.model.bank import Bank
 from fcit_app.reference.progress import TaskDone
-from fcit_app.reference.tuning import steps_per_stage, tune
+from fcit_app.reference.tuning import steps_in_a_row, tune
+
+_WORTH_PROCESSES = 4
+"""Fewer tasks are done sooner in this process than other processes are started."""
 
 
 def blind(
     config: RunConfig, benchmark: Benchmark, tasks: Sequence[str], done: TaskDone
 ) -> list[float]:
-    """Accuracy of the strictest blind control in percent, one number a task."""
-    evaluator = Evaluator(config, benchmark)
+    """Accuracy of the strictest blind control in percent, one number a task.
+
+    Tasks have nothing to do with each other, so from four of them on they are shared out to one
+    process a core; the numbers are the same.
+    """
     row = []
-    for number, task in enumerate(tasks, start=1):
-        row.append(max(controls(evaluator, config, benchmark, task).values()))
+    for number, (task, score) in enumerate(_scores(config, benchmark, tasks), start=1):
+        row.append(score)
         done(task, number)
     return row
 
 
-def controls(
-    evaluator: Evaluator, config: RunConfig, benchmark: Benchmark, task: str
-) -> dict[str, float]:
-    """Score a task's controls, in percent: ``exchanged``, ``trained blind`` and ``majority``."""
+def _scores(
+    config: RunConfig, benchmark: Benchmark, tasks: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    if len(tasks) < _WORTH_PROCESSES:
+        evaluator = Evaluator(config, benchmark)
+        for task in tasks:
+            yield task, _strictest(evaluator, benchmark, task)
+        return
+    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
+    with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=spawn) as pool:
+        yield from zip(tasks, pool.map(partial(_in_worker, config), tasks), strict=True)
+
+
+@lru_cache(maxsize=1)
+def _worker(config_text: str) -> tuple[Evaluator, Benchmark]:
+    torch.set_num_threads(1)
+    config = RunConfig.model_validate_json(config_text)
+    benchmark = load_benchmark(config)
+    return Evaluator(config, benchmark), benchmark
+
+
+def _in_worker(config: RunConfig, task: str) -> float:
+    return _strictest(*_worker(config.model_dump_json(by_alias=True)), task)
+
+
+def _strictest(evaluator: Evaluator, benchmark: Benchmark, task: str) -> float:
     training, test = benchmark.training_samples(task), benchmark.test_samples(task)
-    unseen = exchange_pictures(test, seed_of(config.seed, "blind", task, "test"))
-    blinded = exchange_pictures(training, seed_of(config.seed, "blind", task, "train"))
-    steps = steps_per_stage(config)
+    _, found = controls(evaluator, training, test, steps_in_a_row(evaluator.config))
+    return max(found.values())
+
+
+def controls(
+    evaluator: Evaluator, training: Sequence[Sample], asked: Sequence[Sample], steps: int
+) -> tuple[Bank, dict[str, float]]:
+    """Score the controls of one task.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Gives base, seed and settings.
+    training, asked : Sequence[Sample]
+        Training and held-out samples of the same task.
+    steps : int
+        Optimiser steps of each adapter.
+
+    Returns
+    -------
+    tuple
+        The adapter trained on the real pictures, and per cent for ``exchanged``,
+        ``trained blind`` and ``majority``.
+    """
+    config, task = evaluator.config, asked[0].task
+    unseen = exchange_pictures(asked, seed_of(config.seed, "blind", task, "asked"))
+    blinded = exchange_pictures(training, seed_of(config.seed, "blind", task, "training"))
     seeing = tune(evaluator, config, training, steps, f"{task} seeing")
     never_saw = tune(evaluator, config, blinded, steps, f"{task} blind")
-    answers = [sample.answer for sample in test]
+    answers = [sample.answer for sample in asked]
     ((most_frequent, _),) = Counter(answers).most_common(1)
-    return {
+    return seeing, {
         "exchanged": evaluator.accuracy_on(seeing, unseen),
         "trained blind": evaluator.accuracy_on(never_saw, unseen),
-        "majority": percent_right(test, [most_frequent] * len(test)),
+        "majority": percent_right(asked, [most_frequent] * len(asked)),
     }
 
 

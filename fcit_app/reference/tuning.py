@@ -19,6 +19,11 @@ def steps_per_stage(config: RunConfig) -> int:
     return config.rounds * config.clients_per_round * config.train.steps
 
 
+def steps_in_a_row(config: RunConfig) -> int:
+    """Optimiser steps that an adapter goes through in a stage: clients side by side count once."""
+    return config.rounds * config.train.steps
+
+
 def tune(
     evaluator: Evaluator, config: RunConfig, samples: Sequence[Sample], steps: int, purpose: str
 ) -> Bank:

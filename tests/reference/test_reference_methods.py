@@ -16,8 +16,8 @@ from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.reference import run_reference
-from fcit_app.reference.blind import controls, exchange_pictures
-from fcit_app.reference.tuning import steps_per_stage, tune
+from fcit_app.reference.blind import blind, controls, exchange_pictures
+from fcit_app.reference.tuning import steps_in_a_row, steps_per_stage, tune
 from fcit_app.runs import RunFolder
 from fcit_app.runs.progress import RunProgress
 
@@ -126,14 +126,25 @@ def test_no_cache_mixes_a_picture_up_with_the_exchanged_one(config, tiny_folder)
     assert (fresh.of(exchanged) == others).all()
 
 
-def test_the_blind_row_is_the_strictest_control(config, monkeypatch):
+def test_the_blind_row_is_the_strictest_control(config):
     benchmark = load_benchmark(config)
     evaluator = Evaluator(config, benchmark)
-    found = controls(evaluator, config, benchmark, "figureqa")
+    asked = benchmark.test_samples("figureqa")
+    seeing, found = controls(evaluator, benchmark.training_samples("figureqa"), asked, 2)
     assert set(found) == {"exchanged", "trained blind", "majority"}
-    answers = [sample.answer for sample in benchmark.test_samples("figureqa")]
+    assert len(seeing.subspaces) == 1
+    answers = [sample.answer for sample in asked]
     most = max(answers.count(answer) for answer in answers)
     assert found["majority"] == pytest.approx(100 * most / len(answers))
+
+
+def test_blind_gives_the_same_numbers_in_one_process_and_in_several(config, monkeypatch):
+    benchmark, told = load_benchmark(config), []
+    alone = blind(config, benchmark, TASKS, lambda task, number: told.append((task, number)))
+    assert told == list(zip(TASKS, (1, 2), strict=True))
+    monkeypatch.setattr("fcit_app.reference.blind._WORTH_PROCESSES", 1)
+    shared = blind(config, benchmark, TASKS, lambda task, number: None)
+    assert shared == alone
 
 
 def test_tuning_trains_and_leaves_the_base_as_it_was(config):
@@ -158,7 +169,9 @@ def test_tuning_trains_and_leaves_the_base_as_it_was(config):
 
 def test_references_take_the_federations_number_of_steps(config):
     changes = {"rounds": 3, "clients_per_round": 2}
-    assert steps_per_stage(config.model_copy(update=changes)) == 3 * 2 * config.train.steps
+    changed = config.model_copy(update=changes)
+    assert steps_per_stage(changed) == 3 * 2 * config.train.steps
+    assert steps_in_a_row(changed) == 3 * config.train.steps
 
 
 def test_after_a_reference_the_plain_base_answers_as_before(config):
