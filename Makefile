@@ -63,7 +63,9 @@ format: $(READY) ## put the code into the agreed format
 	@$(BIN)/ruff format .
 
 pretrain: $(READY) ## train the mini base model again (long; the weights are shipped)
-	@$(BIN)/python -m fcit_app.pretrain
+	@set -e; for seed in 0 1 2; do \
+		$(BIN)/python -m fcit_app.pretrain --seed $$seed --out runs/pretrain/$$seed; \
+	done
 
 clean: ## remove caches; runs and .venv stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

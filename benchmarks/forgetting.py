@@ -2,8 +2,8 @@
 
     python benchmarks/forgetting.py --out docs/results.md
 
-Every cell is a real ``fcit run`` into ``runs/forgetting``; finished cells are kept, so the command can
-be stopped and started again. Seeds draw pictures, shards, participants, adapters and batches.
+Every cell is a real ``fcit run`` into ``runs/forgetting``; finished cells are kept, so the command
+can be stopped and started again. Seeds draw pictures, shards, participants, adapters and batches.
 """
 
 from __future__ import annotations

@@ -56,9 +56,13 @@ def train(message: Message, context: Context) -> Message:
     # Without a stage key (Flower's own loop) all rounds belong to the first stage.
     stage = int(config.get("stage", 1))  # type: ignore[arg-type]
     number = int(config.get("round", config.get("server-round", 1)))  # type: ignore[arg-type]
+    # Flower's FedProx is the server's half of it and sends the weight of the proximal term.
+    proximal_mu = float(config.get("proximal-mu", 0.0))  # type: ignore[arg-type]
     sent = message.content.array_records
     worker = worker_of(context.run_config)
-    result, examples = worker.train(_arrays(dict(sent)), stage, number, client, clients)
+    result, examples = worker.train(
+        _arrays(dict(sent)), stage, number, client, clients, proximal_mu
+    )
     content = RecordDict(
         {
             name: ArrayRecord({key: Array(result.arrays[_parameter(key)]) for key in record})
@@ -67,7 +71,9 @@ def train(message: Message, context: Context) -> Message:
     )
     content["metrics"] = MetricRecord(
         {
-            "num-examples": examples,
+            "num-examples": sum(examples.values()),
+            # Every task of the stage: stock strategies want the same metrics from all clients.
+            **{f"examples/{task}": count for task, count in examples.items()},
             "client": client,
             "train-loss": float(result.loss_last),
             "train-loss-first": float(result.loss_first),

@@ -7,11 +7,9 @@ before in the same process. The base model is loaded once a process, not once a 
 from __future__ import annotations
 
 import json
-import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-
-import torch
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, Scalar, parse
@@ -24,6 +22,7 @@ from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.adapters import is_adapter, parameter_handles, wrap
 from fcit_app.model.base import BaseModel, load_base
+from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.loop import FitResult, fit
 from fcit_app.train.settings import local_training
@@ -36,9 +35,6 @@ def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
 
 @lru_cache(maxsize=1)
 def _worker(text: str) -> Worker:
-    # One thread a client, unless the user says otherwise: clients train side by side.
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
     return Worker(parse(json.loads(text)))
 
 
@@ -52,6 +48,7 @@ class Worker:
     """
 
     def __init__(self, config: RunConfig) -> None:
+        use_one_thread()
         self.config = config
         self._stages = make_stages(config)
 
@@ -89,8 +86,14 @@ class Worker:
         return IdentityToken.of(encoder.encode(questions))
 
     def train(
-        self, arrays: Arrays, stage: int, server_round: int, client: int, clients: int
-    ) -> tuple[FitResult, int]:
+        self,
+        arrays: Arrays,
+        stage: int,
+        server_round: int,
+        client: int,
+        clients: int,
+        proximal_mu: float = 0.0,
+    ) -> tuple[FitResult, dict[str, int]]:
         """Fine-tune what the server sent on the client's samples.
 
         Parameters
@@ -102,11 +105,14 @@ class Worker:
             Count from 1; with seed and client they seed this training.
         client, clients : int
             Which client of how many.
+        proximal_mu : float
+            How strongly training is held near the arrays sent (FedProx).
 
         Returns
         -------
         tuple
-            The trained arrays with what happened on the way, and the number of samples.
+            The trained arrays with what happened on the way, and the number of samples of each of
+            the stage's tasks.
 
         Raises
         ------
@@ -128,7 +134,8 @@ class Worker:
             samples,
             self._vision,
             seed_of(self.config.seed, "fit", stage, server_round, client) % 2**63,
-            local_training(self.config),
+            local_training(self.config, proximal_mu=proximal_mu),
             client=f"client {client}",
         )
-        return result, len(samples)
+        counts = Counter(sample.task for sample in samples)
+        return result, {task: counts[task] for task in self._stages[stage - 1].tasks}

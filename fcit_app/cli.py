@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,35 +62,35 @@ def run(
     """Run one method through the real `flwr run` and leave a run folder.
 
     Progress goes to standard error. Exit code 0: finished; 1: the run failed; 2: wrong use or
-    configuration; 130: stopped with Ctrl-C.
+    configuration; 128 + n: stopped by signal n (Ctrl-C: 130, SIGTERM: 143).
     """
-    from fcit_app.config import check_clients, parse, resolve_paths
+    from fcit_app.config import parse, resolve_paths
     from fcit_app.launch import find_app_dir
     from fcit_app.model.weights import mini_path
-    from fcit_app.runs import check_free, clear, read_result
+    from fcit_app.preflight import foreseen
+    from fcit_app.runs import check_free, read_result, replacing
 
     options = {"preset": preset, "method": method, "out": None if out is None else str(out)}
-    config = resolve_paths(parse(_merge(options, assignments or [])))
+    given = _merge(options, assignments or [])
+    config = resolve_paths(parse(given, [_check_aggregator, partial(foreseen, clients=clients)]))
     if config.federated:
         find_app_dir()
-        check_clients(config, clients)
     if config.model.name == "mini":
         mini_path()
     folder = Path(config.out)
-    if force:
-        clear(folder)
-    check_free(folder)
     console = Console(stderr=True)
-    console.print(
-        f"[bold]{config.method}[/bold] · preset {config.preset} · {len(config.stages)} stages · "
-        f"seed {config.seed}",
-        highlight=False,
-    )
-    code = (
-        _run_federated(config, clients, folder, console)
-        if config.federated
-        else _run_reference(config, folder, console)
-    )
+    with replacing(folder) if force else nullcontext():
+        check_free(folder)
+        console.print(
+            f"[bold]{config.method}[/bold] · preset {config.preset} · {len(config.stages)} stages "
+            f"· seed {config.seed}",
+            highlight=False,
+        )
+        code = (
+            _run_federated(config, clients, folder, console)
+            if config.federated
+            else _run_reference(config, folder, console)
+        )
     if code:
         raise typer.Exit(code)
     result = read_result(folder)
@@ -124,7 +127,8 @@ def report(
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(comparison_table(results))
     console.print(cost_line(results), highlight=False, soft_wrap=True)
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    where = ", ".join(str(path.resolve()) for path in runs)
+    console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
 
 
 def main() -> None:
@@ -154,6 +158,15 @@ def _merge(options: dict[str, str | None], assignments: list[str]) -> dict[str, 
     return given | changed
 
 
+def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
+    """Let Flower judge the aggregator; the default one is not worth the time to import Flower."""
+    if values.get("aggregator", "fedavg") == "fedavg" and not values.get("aggregator.arguments"):
+        return []
+    from strategies.aggregators import check_aggregator
+
+    return check_aggregator(values)
+
+
 def _run_federated(config: RunConfig, clients: int, folder: Path, console: Console) -> int:
     from fcit_app.config import flatten
     from fcit_app.launch import find_app_dir, run_app
@@ -169,19 +182,42 @@ def _run_federated(config: RunConfig, clients: int, folder: Path, console: Conso
 
 
 def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
-    """Run a method without a federation in this process."""
+    """Run a method without a federation in this process; its folder is made once all is loaded."""
     from fcit_app.config import flatten
-    from fcit_app.launch import follow
+    from fcit_app.launch import follow, watch_signals
     from fcit_app.runs import RunFolder, describe_environment
 
-    run_folder = RunFolder.create(folder, flatten(config), describe_environment())
-    with follow(console, run_folder.ledger.path, "loading the base model and the data"):
-        from fcit_app.reference import run_reference
-
+    run_folder: RunFolder | None = None
+    reason = ""
+    with (
+        watch_signals(interrupt=True) as interruption,
+        follow(console, folder / "ledger.jsonl", "loading the base model and the data"),
+    ):
         try:
+            from fcit_app.identity.encoders import load_encoder
+            from fcit_app.model.base import load_base
+            from fcit_app.reference import run_reference
+            from fcit_app.report import write_report
+
+            load_base(config.model.name)
+            load_encoder(config.identity.encoder)
+            run_folder = RunFolder.create(folder, flatten(config), describe_environment())
             run_reference(config, run_folder)
+            write_report([folder], folder / "report.html")
         except KeyboardInterrupt:
-            return 130
+            if run_folder:
+                run_folder.ledger.record("run-failed", reason="stopped by a signal")
+        except FcitError as error:
+            if not run_folder:
+                raise
+            reason = str(error)
+    if interruption:
+        console.print("[yellow]Stopped.[/yellow] Nothing of the run is left running.")
+        return 128 + interruption.number
+    if reason:
+        console.print("[bold red]The run failed[/bold red].")
+        console.print(escape(reason), highlight=False, soft_wrap=True)
+        return 1
     return 0
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fcit_app.config import RunConfig, flatten, parse, resolve_paths
+from fcit_app.config import RunConfig, flatten, parse, relative_paths, resolve_paths
 from fcit_app.data.stages import make_stages, tasks_seen
 from fcit_app.errors import reason_of
+from fcit_app.preflight import foreseen
 from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import gather_clients
+from strategies.aggregators import check_aggregator
 
 app = ServerApp()
 
@@ -30,15 +32,19 @@ def main(grid: Grid, context: Context) -> None:
     What can be wrong at the start is told before there is a run folder: wrong values first, before
     torch is imported; then too few clients; then missing or damaged weights.
     """
-    config = resolve_paths(parse(context.run_config))
+    checks = [check_aggregator, relative_paths, foreseen]
+    config = resolve_paths(parse(context.run_config, checks))
     check_free(Path(config.out))
     nodes: dict[int, int] = {}
     if config.federated:
         nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
+    from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
     load_base(config.model.name)
+    load_encoder(config.identity.encoder)
     folder = RunFolder.create(config.out, flatten(config), describe_environment())
+    LOGGER.info("The run's folder is %s", folder.path)
     journal = Journal(folder)
     if config.federated:
         try:
@@ -48,8 +54,11 @@ def main(grid: Grid, context: Context) -> None:
             raise
     else:
         from fcit_app.reference import run_reference
+        from fcit_app.report import write_report
 
         run_reference(config, folder, journal.write)
+        write_report([folder.path], folder.path / "report.html")
+    LOGGER.info("The run's result and report are in %s", folder.path)
 
 
 def run_federated(
@@ -94,6 +103,7 @@ def run_federated(
         stages=[stage.name for stage in stages],
         rounds=config.rounds,
         clients=len(nodes),
+        columns=[len(tasks_seen(stages, stage.number)) for stage in stages],
     )
     learning = Learning(config, load_benchmark(config), journal)
     learning.strategy.summary()

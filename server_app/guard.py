@@ -2,29 +2,45 @@
 
 Stock strategies let one client's NaN into the global model and end the run on one odd key. A reply
 that does not mirror what was sent, or holds values that no honest client sends, is left out of the
-round and reported with its reason.
+round and reported with its reason. What keeps within these bounds and is wrong all the same is the
+business of a robust aggregator.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import re
+from collections.abc import Collection
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
+from fcit_app.errors import DataError
+from strategies.identities import read_identity
 from strategies.records import METRICS, NUM_EXAMPLES
+from strategies.replies import error_text
 
 LOSS = "train-loss"
 SECONDS = "seconds"
 
-# How Flower words an exception of a client, with or without its simulation engine around it.
-_RAISED = re.compile(r"<class '[^']*'>:<'(?P<text>.*)'>", re.DOTALL)
-_WRAPPED = "Exception ClientAppException occurred. Message: "
+TASK_EXAMPLES = "examples/"
+"""Before a task's name: metric that says how many of the examples are the task's."""
+
+LARGEST_CHANGE = 10.0
+"""Largest root mean square change of a record's values in one round.
+
+AdamW moves a value by about the learning rate a step, so a round of honest training stays below
+learning rate times steps: 0.1 in the mini preset.
+"""
+
+LARGEST_FEATURE = 1e3
+"""Largest norm of an instruction's feature, thus of their mean.
+
+The hashed and the sentence encoder's features have norm 1, CLIP's some tens.
+"""
 
 
-def judge(sent: Message, reply: Message, most_examples: int) -> str | None:
+def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[str]) -> str | None:
     """Say what is wrong with a training reply, or None.
 
     Parameters
@@ -35,12 +51,15 @@ def judge(sent: Message, reply: Message, most_examples: int) -> str | None:
         What came back.
     most_examples : int
         More training samples than this no client can have.
+    tasks : Collection[str]
+        Tasks of the stage; the reply tells how many examples it has of each.
 
     Returns
     -------
     str or None
         The reason to leave the reply out: an error, other records, other keys, another shape or
-        dtype, values that are not finite, an impossible number of examples, loss or time.
+        dtype, values that are not finite or absurdly far from those sent, an impossible number of
+        examples, loss or time.
     """
     if reply.has_error():
         return error_text(reply.error)
@@ -52,7 +71,38 @@ def judge(sent: Message, reply: Message, most_examples: int) -> str | None:
         if problem:
             return f"{name}: {problem}"
     metrics = reply.content.metric_records.get(METRICS, MetricRecord())
-    return _judge_metrics(metrics, most_examples)
+    return _judge_metrics(metrics, most_examples) or _judge_tasks(metrics, tasks)
+
+
+def judge_identity(reply: Message, client: int, most_examples: int) -> str | None:
+    """Say what is wrong with an answer to the identity query, or None.
+
+    Its sample count is the weight of the client's token, adapter and projector.
+
+    Parameters
+    ----------
+    reply : Message
+        What came back.
+    client : int
+        Which client the node said it is when the run began.
+    most_examples : int
+        More training samples than this no client can have.
+    """
+    if reply.has_error():
+        return error_text(reply.error)
+    try:
+        identity = read_identity(reply)
+    except DataError as error:
+        return str(error)
+    token = identity.token
+    if identity.client != client:
+        return f"the node now says that it is client {identity.client}"
+    if token.count > most_examples:
+        return f"{NUM_EXAMPLES} is {token.count}, not a whole number from 1 to {most_examples}"
+    norm = float(np.linalg.norm(token.total.astype(np.float64))) / token.count
+    if norm > LARGEST_FEATURE:
+        return f"the token's mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
+    return None
 
 
 def cleaned(reply: Message) -> Message:
@@ -67,12 +117,10 @@ def cleaned(reply: Message) -> Message:
     return clean
 
 
-def error_text(error: Error) -> str:
-    """Find the client's own words in one of Flower's error replies."""
-    reason = error.reason or ""
-    raised = _RAISED.fullmatch(reason.strip())
-    text = raised["text"] if raised else reason
-    return text.rpartition(_WRAPPED)[2].strip() or f"error {error.code} without a reason"
+def examples_by_task(metrics: MetricRecord, tasks: Collection[str]) -> dict[str, int]:
+    """How many examples of each task, which it has some of, a good reply was trained on."""
+    counts = {task: metrics[TASK_EXAMPLES + task] for task in tasks}
+    return {task: count for task, count in counts.items() if isinstance(count, int) and count > 0}
 
 
 def _judge_record(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
@@ -83,6 +131,18 @@ def _judge_record(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
         problem = _judge_array(array, found[key])
         if problem:
             return f"{key} {problem}"
+    return _judge_change(wanted, found)
+
+
+def _judge_change(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
+    squares, size = 0.0, 0
+    for key, array in wanted.items():
+        change = found[key].numpy().astype(np.float64) - array.numpy()
+        squares += float(np.sum(change * change))
+        size += change.size
+    norm, limit = math.sqrt(squares), LARGEST_CHANGE * math.sqrt(size)
+    if norm > limit:
+        return f"the change has norm {norm:.3g}, more than {limit:.3g}"
     return None
 
 
@@ -113,4 +173,16 @@ def _judge_metrics(metrics: MetricRecord, most_examples: int) -> str | None:
     seconds = metrics.get(SECONDS, 0.0)
     if not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         return f"{SECONDS} is {seconds!r}, not a finite number of 0 or more"
+    return None
+
+
+def _judge_tasks(metrics: MetricRecord, tasks: Collection[str]) -> str | None:
+    total = 0
+    for task in tasks:
+        count = metrics.get(TASK_EXAMPLES + task)
+        if not isinstance(count, int) or count < 0:
+            return f"{TASK_EXAMPLES}{task} is {count!r}, not a whole number of 0 or more"
+        total += count
+    if total != metrics[NUM_EXAMPLES]:
+        return f"the tasks' examples add up to {total}, not to {metrics[NUM_EXAMPLES]}"
     return None

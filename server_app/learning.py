@@ -107,13 +107,13 @@ class Learning:
         folder.save_state(bank, meta)
 
     def subspaces(
-        self, arrays: ArrayRecord, samples: Mapping[int, Mapping[str, Mapping[int, int]]]
+        self, arrays: ArrayRecord, samples: Mapping[int, Mapping[str, Mapping[Any, int]]]
     ) -> list[dict[str, Any]]:
-        """Say where each subspace came from: samples by stage, and the stage that opened it."""
+        """Say where each subspace came from: samples by task, and the stage that opened it."""
         found = []
         for subspace in self._method.bank(arrays).subspaces:
-            by_stage = samples.get(subspace.identifier, {})
-            counts = {stage: sum(clients.values()) for stage, clients in by_stage.items()}
+            by_task = samples.get(subspace.identifier, {})
+            counts = {task: sum(parts.values()) for task, parts in by_task.items()}
             found.append(
                 {
                     "id": subspace.identifier,

@@ -20,6 +20,7 @@ from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
+from server_app.identity_replies import IdentityReplies
 from server_app.journal import Journal
 from server_app.replies import RoundReplies, Tell, array_bytes
 from server_app.sampling import draw_participants
@@ -105,12 +106,14 @@ class Federation:
         tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
         tell("round-started", participants=list(participants))
         seconds: dict[str, float] = {}
+        most = config.data.train_samples * len(stage.tasks)
+        tokens = IdentityReplies(self._clients, most)
         with _timed(seconds, "configure"):
-            view = PromptGrid(self._grid, [self._nodes[c] for c in participants], _PATIENCE)
+            nodes = [self._nodes[c] for c in participants]
+            view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)
             settings = ConfigRecord({"stage": stage.number, "round": number})
             sent = list(strategy.configure_train(overall, arrays, settings, view))
-        most = config.data.train_samples * len(stage.tasks)
-        replies = RoundReplies(sent, self._clients, most, tell)
+        replies = RoundReplies(sent, self._clients, most, stage.tasks, tell)
         with _timed(seconds, "wait"):
             for reply in exchange(self._grid, sent, config.client_timeout):
                 replies.take(reply)
@@ -130,8 +133,11 @@ class Federation:
         with _timed(seconds, "save"):
             merged = _with_dtypes_of(arrays, merged)
             save(merged)
-        down = sum(array_bytes(message) for message in sent)
-        self._finish(stage, seconds, replies, down, tell)
+        traffic = {
+            "up": tokens.up + replies.up,
+            "down": sum(array_bytes(message) for message in sent),
+        }
+        self._finish(stage, seconds, replies, traffic, tell)
         return merged
 
     def _finish(
@@ -139,7 +145,7 @@ class Federation:
         stage: Stage,
         seconds: dict[str, float],
         replies: RoundReplies,
-        down: int,
+        traffic: Mapping[str, int],
         tell: Tell,
     ) -> None:
         """Add the round to the totals and report it."""
@@ -149,14 +155,14 @@ class Federation:
         seconds["train"] = min(replies.slowest, seconds["wait"] - seconds["guard"])
         seconds["wait"] -= seconds["guard"] + seconds["train"]
         self.totals.add_seconds(seconds)
-        self.totals.up += replies.up
-        self.totals.down += down
+        self.totals.up += traffic["up"]
+        self.totals.down += traffic["down"]
         for client, (subspace, examples) in replies.trained.items():
-            self.totals.add_samples(stage.name, subspace, client, examples)
+            self.totals.add_samples(stage.number, subspace, client, examples)
         tell(
             "round-finished",
             seconds={phase: round(seconds[phase], 4) for phase in PHASES},
-            bytes={"up": replies.up, "down": down},
+            bytes=dict(traffic),
         )
 
 

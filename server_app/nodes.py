@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
-from fcit_app.config import RunConfig, check_clients
+from fcit_app.config import RunConfig
 from fcit_app.errors import RunError
+from fcit_app.preflight import preflight
 from server_app.exchange import exchange
-from server_app.guard import error_text
 from strategies.records import CLIENT, METRICS
+from strategies.replies import error_text
 
 HELLO_QUERY = f"{MessageType.QUERY}.hello"
 """Asks a node for its stable client id; a ClientApp answers it with ``@app.query("hello")``."""
@@ -78,7 +79,7 @@ def gather_clients(
         )
     if silent:
         say(f"{len(silent)} of {len(nodes)} nodes take no part.{why}")
-    check_clients(config, answers[0].clients)
+    preflight(config, answers[0].clients)
     return clients
 
 

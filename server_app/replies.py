@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from flwr.app import Message
 
-from server_app.guard import LOSS, SECONDS, cleaned, judge
-from strategies.records import CONFIG, METRICS, NUM_EXAMPLES
+from server_app.guard import LOSS, SECONDS, cleaned, examples_by_task, judge
+from strategies.records import CONFIG, METRICS
 
 Tell = Callable[..., None]
 """Reports an event of the round: its name, then its fields as keywords."""
@@ -26,6 +26,8 @@ class RoundReplies:
         Node to client.
     most_examples : int
         More training samples than this no client can have.
+    tasks : Collection[str]
+        Tasks of the stage.
     tell : Tell
         Where replies are reported.
 
@@ -35,8 +37,8 @@ class RoundReplies:
         Client to its good reply, in order of arrival.
     rejected : dict[int, str]
         Client to the reason why its work is not used.
-    trained : dict[int, tuple[int, int]]
-        Client to the subspace it trained (0 without subspaces) and its number of samples.
+    trained : dict[int, tuple[int, dict[str, int]]]
+        Client to the subspace it trained (0 without subspaces) and its samples by task.
     up : int
         Bytes of arrays that came.
     slowest : float
@@ -50,14 +52,16 @@ class RoundReplies:
         sent: Sequence[Message],
         clients: Mapping[int, int],
         most_examples: int,
+        tasks: Collection[str],
         tell: Tell,
     ) -> None:
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
         self._most_examples = most_examples
+        self._tasks = tasks
         self._tell = tell
         self.accepted: dict[int, Message] = {}
         self.rejected: dict[int, str] = {}
-        self.trained: dict[int, tuple[int, int]] = {}
+        self.trained: dict[int, tuple[int, dict[str, int]]] = {}
         self.up = 0
         self.slowest = 0.0
         self.guard_seconds = 0.0
@@ -70,7 +74,7 @@ class RoundReplies:
         size = array_bytes(reply)
         self.up += size
         started = time.perf_counter()
-        problem = judge(self._sent[client], reply, self._most_examples)
+        problem = judge(self._sent[client], reply, self._most_examples, self._tasks)
         self.guard_seconds += time.perf_counter() - started
         if problem:
             self.reject(client, problem)
@@ -78,10 +82,11 @@ class RoundReplies:
             self._accept(client, reply, size)
 
     def _accept(self, client: int, reply: Message, size: int) -> None:
-        metrics: Mapping[str, Any] = reply.content.metric_records[METRICS]
+        metrics = reply.content.metric_records[METRICS]
         sent: Mapping[str, Any] = self._sent[client].content.config_records[CONFIG]
-        subspace, examples = int(sent.get("subspace", 0)), int(metrics[NUM_EXAMPLES])
-        seconds = float(metrics.get(SECONDS, 0.0))
+        subspace, examples = int(sent.get("subspace", 0)), examples_by_task(metrics, self._tasks)
+        told: Mapping[str, Any] = metrics
+        seconds = float(told.get(SECONDS, 0.0))
         self.accepted[client] = cleaned(reply)
         self.trained[client] = (subspace, examples)
         self.slowest = max(self.slowest, seconds)
@@ -89,8 +94,8 @@ class RoundReplies:
             "client-replied",
             client=client,
             subspace=subspace,
-            loss=round(float(metrics[LOSS]), 6),
-            examples=examples,
+            loss=round(float(told[LOSS]), 6),
+            examples=sum(examples.values()),
             seconds=round(seconds, 3),
             bytes=size,
         )

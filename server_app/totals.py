@@ -22,24 +22,28 @@ class Totals:
     seconds : dict[str, float]
         By phase.
     up, down : int
-        Bytes of arrays from the clients and to them, in the training rounds.
-    samples : dict[int, dict[str, dict[int, int]]]
-        Subspace to stage name to client to its number of samples.
+        Bytes of arrays from the clients, tokens among them, and to them.
+    samples : dict[int, dict[str, dict[tuple[int, int], int]]]
+        Subspace to task to stage and client to the client's number of samples.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     up: int = 0
     down: int = 0
-    samples: dict[int, dict[str, dict[int, int]]] = field(default_factory=dict)
+    samples: dict[int, dict[str, dict[tuple[int, int], int]]] = field(default_factory=dict)
 
     def add_seconds(self, seconds: Mapping[str, float]) -> None:
         """Add one round's seconds."""
         for phase in PHASES:
             self.seconds[phase] += seconds[phase]
 
-    def add_samples(self, stage: str, subspace: int, client: int, examples: int) -> None:
-        """Note that a client trained a subspace in a stage; again changes nothing."""
-        self.samples.setdefault(subspace, {}).setdefault(stage, {})[client] = examples
+    def add_samples(
+        self, stage: int, subspace: int, client: int, examples: Mapping[str, int]
+    ) -> None:
+        """Note on which tasks a client trained a subspace in a stage; again changes nothing."""
+        by_task = self.samples.setdefault(subspace, {})
+        for task, count in examples.items():
+            by_task.setdefault(task, {})[stage, client] = count
 
     def overhead(self) -> str:
         """Share of the rounds' time in which no client trained, in all and by phase."""

@@ -1,6 +1,6 @@
 """Flower strategies: DISCO, which delegates to Flower's own, and what they share."""
 
-from strategies.aggregators import AGGREGATORS, make_aggregator
+from strategies.aggregators import AGGREGATORS, check_aggregator, make_aggregator
 from strategies.bank_record import BankRecord, SubspaceRecord, read_bank, write_bank
 from strategies.disco import Disco
 from strategies.grid_view import GridView
@@ -15,6 +15,7 @@ __all__ = [
     "GridView",
     "Rejection",
     "SubspaceRecord",
+    "check_aggregator",
     "initial_single",
     "make_aggregator",
     "read_bank",

@@ -46,7 +46,7 @@ class FederatedMethod:
 
 def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
     return Disco(
-        inner=make_aggregator(config.aggregator),
+        inner=make_aggregator(config.aggregator, config.aggregator_arguments),
         new_adapter=new_adapter,
         tau=config.identity.tau,
         projector=config.projector,
@@ -68,7 +68,7 @@ def _disco_bank(arrays: ArrayRecord) -> Bank:
 
 
 def _finetune_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
-    return make_aggregator(config.aggregator)()
+    return make_aggregator(config.aggregator, config.aggregator_arguments)()
 
 
 def _finetune_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRecord:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from flwr.app import ArrayRecord, Message, Metadata, MetricRecord
+from flwr.app import ArrayRecord, Error, Message, Metadata, MetricRecord
 
 from strategies.records import CLIENT, METRICS, NUM_EXAMPLES
+
+# How Flower words an exception of a client, with or without its simulation engine around it.
+_RAISED = re.compile(r"<class '[^']*'>:<'(?P<text>.*)'>", re.DOTALL)
+_WRAPPED = "Exception ClientAppException occurred. Message: "
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,18 @@ def replies_by_node(
             # Using the first would make the result depend on the order of arrival.
             failed[node] = f"{len(answers)} replies to one message"
         elif answers[0].has_error():
-            error = answers[0].error
-            failed[node] = f"error {error.code}: {error.reason}"
+            failed[node] = error_text(answers[0].error)
         else:
             good[node] = answers[0]
     return good, failed
+
+
+def error_text(error: Error) -> str:
+    """Find the client's own words in one of Flower's error replies."""
+    reason = error.reason or ""
+    raised = _RAISED.fullmatch(reason.strip())
+    text = raised["text"] if raised else reason
+    return text.rpartition(_WRAPPED)[2].strip() or f"error {error.code} without a reason"
 
 
 def problem_of_parts(reply: Message, sent: Mapping[str, ArrayRecord]) -> str | None:

@@ -48,19 +48,26 @@ def serve(config: dict[str, Any], grid: InProcessGrid | None = None, **grid_sett
     return RunFolder(Path(config["out"]))
 
 
-def altered(change: Callable[[int, Message, Message], Message]) -> ClientApp:
-    """The real ClientApp; its training replies pass through ``change(client, message, reply)``."""
+Change = Callable[[int, Message, Message], Message]
+"""From client, message and honest reply to the reply."""
+
+
+def altered(train: Change, identity: Change = lambda client, message, reply: reply) -> ClientApp:
+    """The real ClientApp; its training and identity replies pass through the changes."""
     from client_app.app import app as client_app
 
     app = ClientApp()
-    app.query("hello")(lambda message, context: client_app(message=message, context=context))
-    app.query("identity")(lambda message, context: client_app(message=message, context=context))
 
-    @app.train()
-    def train(message: Message, context: Context) -> Message:
-        reply = client_app(message=message, context=context)
-        return change(int(context.node_config["partition-id"]), message, reply)
+    def handler(change: Change) -> Callable[[Message, Context], Message]:
+        def handle(message: Message, context: Context) -> Message:
+            reply = client_app(message=message, context=context)
+            return change(int(context.node_config["partition-id"]), message, reply)
 
+        return handle
+
+    app.query("hello")(handler(lambda client, message, reply: reply))
+    app.query("identity")(handler(identity))
+    app.train()(handler(train))
     return app
 
 

@@ -1,7 +1,7 @@
 """Typed run configuration: parsed once, at the door, with every error reported at once."""
 
-from fcit_app.config.parse import PRESET_VALUE, check_clients, flatten, parse, parse_assignments
-from fcit_app.config.paths import resolve_paths
+from fcit_app.config.parse import PRESET_VALUE, flatten, parse, parse_assignments
+from fcit_app.config.paths import relative_paths, resolve_paths
 from fcit_app.config.presets import PRESETS
 from fcit_app.config.schema import FEDERATED_METHODS, METHODS, RunConfig, Scalar
 
@@ -12,9 +12,9 @@ __all__ = [
     "PRESET_VALUE",
     "RunConfig",
     "Scalar",
-    "check_clients",
     "flatten",
     "parse",
     "parse_assignments",
+    "relative_paths",
     "resolve_paths",
 ]

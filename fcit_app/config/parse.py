@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fcit_app.config.nearest import nearest
 from fcit_app.config.presets import DEFAULT_PRESET, PRESETS
-from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions
+from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions, key_of
 from fcit_app.data.catalogue import CAPABILITIES, TASK_NAMES
 from fcit_app.errors import ConfigError
 
@@ -20,11 +20,15 @@ _ALLOWED = field_descriptions()
 _CHOICES: dict[str, tuple[str, ...]] = {
     key: tuple(text.removeprefix("one of ").split(", "))
     for key, text in _ALLOWED.items()
-    if text.startswith("one of ") or key in ("aggregator", "scenario")
+    if text.startswith("one of ") or key == "scenario"
 }
+_GROUPS = frozenset(key.partition(".")[0] for key in KEYS) - frozenset(KEYS)
+
+Check = Callable[[Mapping[str, Scalar]], Iterable[str]]
+"""From the flat values, without the keys already known to be wrong, to further problems."""
 
 
-def parse(flat: Mapping[str, Scalar]) -> RunConfig:
+def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig:
     """Build the configuration of a run from flat dotted keys.
 
     Parameters
@@ -32,6 +36,9 @@ def parse(flat: Mapping[str, Scalar]) -> RunConfig:
     flat : Mapping[str, bool | int | float | str]
         Keys of ``schema.KEYS``; strings are converted to the field's type. A key that is absent,
         or whose value is the string ``"preset"``, takes the preset's value.
+    checks : Iterable[Check]
+        What only other packages can judge (the aggregator, which is Flower's); their problems are
+        reported together with the others.
 
     Returns
     -------
@@ -54,13 +61,22 @@ def parse(flat: Mapping[str, Scalar]) -> RunConfig:
     values["tasks"] = _names(values["tasks"])
     if values["out"] == "":
         values["out"] = f"runs/{preset}/{values['method']}"
-    config: RunConfig | None = None
+    wrong: set[str] = set()
     try:
         config = RunConfig.model_validate(_nest(values))
     except ValidationError as error:
         problems += [_explain(entry, values) for entry in error.errors()]
-    problems += _check_tasks(values)
-    if problems or config is None:
+        wrong = {_key(entry) for entry in error.errors()}
+        # The rest is sound and can be judged further.
+        sound = {k: base[k] for k in wrong} | ({"out": "out"} if "out" in wrong else {})
+        config = RunConfig.model_validate(_nest(values | sound))
+    about_tasks = _check_tasks(values)
+    problems += about_tasks
+    wrong |= {"tasks"} if about_tasks else set()
+    wrong |= {"preset"} if preset not in PRESETS else set()
+    judged = {k: v for k, v in flatten(config).items() if k not in wrong}
+    problems += [problem for check in checks for problem in check(judged)]
+    if problems:
         raise ConfigError(problems)
     return config
 
@@ -93,35 +109,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
     return found
 
 
-def check_clients(config: RunConfig, clients: int) -> None:
-    """Check what depends on the number of clients (nodes of the federation).
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer clients than participants of a round, or too few training samples
-        for ``data.min-samples`` of each client.
-    """
-    problems: list[str] = []
-    if clients < config.clients_per_round:
-        need = config.clients_per_round
-        problems.append(
-            f"clients-per-round: {need} participants are wanted in each round, but there "
-            f"{'is' if clients == 1 else 'are'} only {clients} client{'' if clients == 1 else 's'}."
-            f" Lower clients-per-round, or add clients: `fcit run --clients {need}`, or "
-            f'`flwr run . --federation-config "num-supernodes={need}"`.'
-        )
-    needed = clients * config.data.min_samples
-    if config.data.train_samples < needed:
-        problems.append(
-            f"data.train-samples: {config.data.train_samples} samples cannot give each of "
-            f"{clients} clients data.min-samples = {config.data.min_samples}. Use at least "
-            f"{needed}, or lower data.min-samples."
-        )
-    if problems:
-        raise ConfigError(problems)
-
-
 def _names(value: Scalar) -> tuple[str, ...]:
     return tuple(name.strip() for name in str(value).split(",")) if value != "" else ()
 
@@ -129,16 +116,18 @@ def _names(value: Scalar) -> tuple[str, ...]:
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in values.items():
-        group, dot, name = key.rpartition(".")
-        target = nested.setdefault(group, {}) if dot else nested
-        target[name] = value
+        group, _, name = key.partition(".")
+        if group in _GROUPS:
+            nested.setdefault(group, {})[name] = value
+        else:
+            nested[key] = value
     return nested
 
 
 def _flatten(group: BaseModel, prefix: str) -> dict[str, Scalar]:
     flat: dict[str, Scalar] = {}
-    for name in type(group).model_fields:
-        key, value = prefix + name.replace("_", "-"), getattr(group, name)
+    for name, field in type(group).model_fields.items():
+        key, value = prefix + key_of(name, field), getattr(group, name)
         if isinstance(value, BaseModel):
             flat |= _flatten(value, f"{key}.")
         else:
@@ -163,22 +152,18 @@ def _check_tasks(values: Mapping[str, Any]) -> list[str]:
 
 def _explain(error: Any, values: Mapping[str, Any]) -> str:
     """Rewrite one of pydantic's errors in our words."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = _key(error)
     return _wrong(key, values.get(key), _ALLOWED.get(key, ""), _CHOICES.get(key, ()))
 
 
+def _key(error: Any) -> str:
+    return ".".join(str(part) for part in error["loc"])
+
+
 def _wrong(key: str, value: object, allowed: str, choices: Sequence[str] = ()) -> str:
-    return f"{key}: {value!r} is not allowed; allowed: {allowed}.{_nearest(str(value), choices)}"
+    return f"{key}: {value!r} is not allowed; allowed: {allowed}.{nearest(str(value), choices)}"
 
 
 def _unknown_key(key: str) -> str:
-    hint = _nearest(key, KEYS) or _nearest(key, [k.rpartition(".")[2] for k in KEYS], KEYS)
+    hint = nearest(key, KEYS) or nearest(key, [k.rpartition(".")[2] for k in KEYS], KEYS)
     return f"{key}: there is no such key.{hint or ' Keys are: ' + ', '.join(KEYS) + '.'}"
-
-
-def _nearest(word: str, choices: Sequence[str], names: Sequence[str] | None = None) -> str:
-    """Hint at the closest of ``choices``, shown by its name at the same place in ``names``."""
-    near = difflib.get_close_matches(word, choices, n=1)
-    if not near:
-        return ""
-    return f" Did you mean '{(names or choices)[list(choices).index(near[0])]}'?"

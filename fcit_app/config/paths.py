@@ -1,15 +1,20 @@
 """Make a configuration independent of the working directory.
 
-Flower runs the app's processes in another working directory than the user's, so every relative
-path has to become absolute before a run starts.
+Flower runs the app's processes in other working directories than the user's, and in a deployment on
+other machines, so every relative path has to become absolute before a run starts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fcit_app.config.schema import RunConfig
-from fcit_app.errors import ConfigError
+from fcit_app.config.schema import RunConfig, Scalar
+
+_MEND = (
+    "Give an absolute path, the same on every machine of the federation: the apps of server and "
+    "clients run in working directories of their own. (`fcit run` makes paths absolute itself.)"
+)
 
 
 def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
@@ -18,27 +23,16 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     Parameters
     ----------
     config : RunConfig
-        ``out`` becomes absolute; ``model.name`` other than ``mini`` must be a folder; the part
-        of ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
+        ``out`` and ``model.name`` other than ``mini`` become absolute; the part of
+        ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
         name otherwise.
     base : Path, optional
         The working directory by default.
-
-    Raises
-    ------
-    ConfigError
-        If ``model.name`` is neither ``mini`` nor a folder.
     """
     base = base or Path.cwd()
     name, encoder = config.model.name, config.identity.encoder
     if name != "mini":
-        folder = _absolute(name, base)
-        if not folder.is_dir():
-            raise ConfigError(
-                f"model.name: {name!r} is not allowed; allowed: mini, or a folder in Hugging Face "
-                f"layout. There is no folder {folder}."
-            )
-        name = str(folder)
+        name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")
     if colon and _absolute(place, base).is_dir():
         encoder = f"{kind}:{_absolute(place, base)}"
@@ -49,6 +43,29 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
             "identity": config.identity.model_copy(update={"encoder": encoder}),
         }
     )
+
+
+def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
+    """Say which paths would mean another place to each of the federation's processes.
+
+    Parameters
+    ----------
+    flat : Mapping[str, Scalar]
+        Flat configuration as `parse` hands it to its checks. The ``out`` folder is the server's
+        alone and may be relative; so may an encoder's name that is no folder here.
+
+    Yields
+    ------
+    str
+        One problem for each of ``model.name`` and ``identity.encoder`` that is a relative path.
+    """
+    name, encoder = str(flat.get("model.name", "mini")), str(flat.get("identity.encoder", ""))
+    if name != "mini" and not Path(name).is_absolute():
+        yield f"model.name: {name!r} is a relative path. {_MEND}"
+    place = encoder.partition(":")[2]
+    local = place.startswith((".", "~")) or _absolute(place, Path.cwd()).is_dir()
+    if place and not Path(place).is_absolute() and local:
+        yield f"identity.encoder: {encoder!r} holds a relative path. {_MEND}"
 
 
 def _absolute(text: str, base: Path) -> Path:

@@ -10,6 +10,7 @@ from fcit_app.config.schema import Scalar
 _MINI: dict[str, Scalar] = {
     "method": "disco",
     "aggregator": "fedavg",
+    "aggregator.arguments": "",
     "setting": "task",
     "scenario": "hom",
     "tasks": "",

@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from fcit_app.data.catalogue import stages
 
@@ -20,6 +21,22 @@ METHODS: tuple[str, ...] = get_args(Method)
 FEDERATED_METHODS: tuple[str, ...] = ("disco", "finetune")
 """Methods that need clients and rounds; the others run in one process."""
 
+AGGREGATORS: tuple[str, ...] = (
+    "fedavg",
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+    "fedadagrad",
+    "fedprox",
+    "fedmedian",
+    "fedtrimmedavg",
+    "krum",
+    "multikrum",
+    "bulyan",
+)
+"""Names of Flower's strategies; ``strategies.aggregators`` says what each one stands for."""
+
+_CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _ENCODER = re.compile(r"hashed-ngrams|(sentence-transformers|clip):.+")
 
 
@@ -36,9 +53,16 @@ def _known_encoder(value: str) -> str:
     return value
 
 
+def _known_aggregator(value: str) -> str:
+    if value not in AGGREGATORS and not _CLASS_PATH.fullmatch(value):
+        raise ValueError("unknown aggregator")
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 EncoderSpec = Annotated[str, AfterValidator(_known_encoder)]
+AggregatorSpec = Annotated[str, AfterValidator(_known_aggregator)]
 
 
 class Group(BaseModel):
@@ -104,7 +128,14 @@ class RunConfig(Group):
 
     preset: str = Field(description="the name of a preset")
     method: Method = Field(description="one of " + ", ".join(METHODS))
-    aggregator: Literal["fedavg"] = Field(description="fedavg")
+    aggregator: AggregatorSpec = Field(
+        description="one of " + ", ".join((*AGGREGATORS, "package.module:ClassName"))
+    )
+    # Flat, since TOML has no table beside the value `aggregator`.
+    aggregator_arguments: str = Field(
+        alias="aggregator.arguments",
+        description="text such as eta=0.01, tau=1e-3 (the aggregator's arguments), or nothing",
+    )
     setting: Literal["task", "capability"] = Field(description="one of task, capability")
     scenario: Literal["hom"] = Field(description="hom")
     tasks: tuple[str, ...] = Field(description="names separated by commas, or nothing")
@@ -135,11 +166,16 @@ class RunConfig(Group):
         return self.method in FEDERATED_METHODS
 
 
+def key_of(name: str, field: FieldInfo) -> str:
+    """Key of a field: its name in kebab case, unless it says otherwise."""
+    return field.alias or name.replace("_", "-")
+
+
 def field_descriptions(model: type[BaseModel] = RunConfig, prefix: str = "") -> dict[str, str]:
     """Map every flat key to what is allowed, in the order of the schema."""
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
-        key = prefix + name.replace("_", "-")
+        key = prefix + key_of(name, field)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= field_descriptions(field.annotation, f"{key}.")
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from fcit_app.config.schema import RunConfig
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
+from fcit_app.data.settings import DataSettings
 
 
 class Benchmark(Protocol):
@@ -23,7 +23,7 @@ class Benchmark(Protocol):
         """Give the samples that the accuracy matrix is made from."""
 
 
-def load_benchmark(config: RunConfig) -> Benchmark:
+def load_benchmark(config: DataSettings) -> Benchmark:
     """Give the mini benchmark of the configured size and seed."""
     data = config.data
     return MiniBenchmark(config.seed, data.train_samples, data.test_samples)

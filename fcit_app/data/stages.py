@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fcit_app.config.schema import RunConfig
 from fcit_app.data.catalogue import tasks_of
 from fcit_app.data.load import Benchmark
-from fcit_app.data.partition import dirichlet_shards, seed_of
+from fcit_app.data.partition import Shard, dirichlet_shards, seed_of
 from fcit_app.data.sample import Sample
+from fcit_app.data.settings import DataSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stage:
     tasks: tuple[str, ...]
 
 
-def make_stages(config: RunConfig) -> tuple[Stage, ...]:
+def make_stages(config: DataSettings) -> tuple[Stage, ...]:
     """Give the run's stages in order."""
     return tuple(
         Stage(number, name, tasks_of(name)) for number, name in enumerate(config.stages, start=1)
@@ -43,8 +43,20 @@ def tasks_seen(stages: Sequence[Stage], until: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(task for stage in stages[:until] for task in stage.tasks))
 
 
+def deal(config: DataSettings, stage: Stage, samples: int, clients: int) -> tuple[Shard, ...]:
+    """Deal a stage's pooled samples to the clients: one ascending index array each.
+
+    Raises
+    ------
+    DataError
+        If the samples cannot be dealt to so many clients.
+    """
+    seed = seed_of(config.seed, "partition", stage.name)
+    return dirichlet_shards(samples, clients, config.beta, seed, config.data.min_samples)
+
+
 def client_samples(
-    benchmark: Benchmark, config: RunConfig, stage: Stage, client: int, clients: int
+    benchmark: Benchmark, config: DataSettings, stage: Stage, client: int, clients: int
 ) -> tuple[Sample, ...]:
     """Give the training samples that one client holds in one stage.
 
@@ -52,7 +64,7 @@ def client_samples(
     ----------
     benchmark : Benchmark
         Where the stage's samples come from.
-    config : RunConfig
+    config : DataSettings
         Gives seed, beta and the smallest shard.
     stage : Stage
         Its tasks' samples are pooled before they are dealt.
@@ -65,6 +77,4 @@ def client_samples(
         If the samples cannot be dealt to so many clients.
     """
     pool = [sample for task in stage.tasks for sample in benchmark.training_samples(task)]
-    seed = seed_of(config.seed, "partition", stage.name)
-    shards = dirichlet_shards(len(pool), clients, config.beta, seed, config.data.min_samples)
-    return tuple(pool[index] for index in shards[client])
+    return tuple(pool[index] for index in deal(config, stage, len(pool), clients)[client])

@@ -15,6 +15,7 @@ from fcit_app.model.adapters import wrap
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.stacked import BankSession
+from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
 
 
@@ -30,6 +31,7 @@ class Evaluator:
     """
 
     def __init__(self, config: RunConfig, benchmark: Benchmark) -> None:
+        use_one_thread()
         self.config = config
         self._benchmark = benchmark
         self.base = load_base(config.model.name)

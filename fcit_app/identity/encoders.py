@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+from safetensors import SafetensorError
 
 from fcit_app.arrays import Array
 from fcit_app.errors import ConfigError, ModelError
@@ -94,7 +95,7 @@ class SentenceTransformerEncoder:
             self._model = SentenceTransformer(
                 path_or_name, device="cpu", local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise _unusable(path_or_name, "a Sentence Transformers checkpoint", error) from error
         self._model.eval()
         dimension = self._model.get_embedding_dimension()
@@ -149,7 +150,7 @@ class ClipTextEncoder:
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise _unusable(path_or_name, "a CLIP checkpoint with its tokenizer", error) from error
         self._model, info = loaded
         if info["missing_keys"]:

@@ -106,7 +106,7 @@ class Display:
             with self._ledger.open("rb") as file:
                 file.seek(self._offset)
                 content = file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         # A line without its end is still being written: it is read again next time.
         complete = content[: content.rfind(b"\n") + 1]

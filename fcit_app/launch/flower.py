@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -19,13 +18,17 @@ from fcit_app.launch.cause import cause_of, last_lines
 from fcit_app.launch.display import Display, follow
 from fcit_app.launch.signals import Interruption, watch_signals
 from fcit_app.launch.superlink import CONNECTION, SuperLink, private_superlink
-from fcit_app.runs.folder import LOG_NAME
+from fcit_app.runs.folder import LOG_NAME, writing
+from fcit_app.workers import usable_cores
 
 HEALTHY_WITHIN = 60.0
 """Seconds for the SuperLink to answer."""
 
 BEGIN_WITHIN = 180.0
 """Seconds from sending the app to a simulation process; a run can hang in "pending"."""
+
+ANSWER_WITHIN = 20.0
+"""Seconds for one question about a run; a hanging SuperLink would never answer."""
 
 REPORT_WITHIN = 15.0
 """Seconds from the end of the simulation process to the end of its log, if it ended well."""
@@ -69,11 +72,14 @@ def run_app(
     ------
     RunError
         If Flower's programs are missing or its SuperLink does not start.
+    RunFolderError
+        If the run folder cannot be written.
     """
     out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
     log = out / LOG_NAME
-    log.write_bytes(b"")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
     workers = _workers(clients, parallel)
     with (
         watch_signals() as interruption,
@@ -101,9 +107,7 @@ def run_app(
 
 def _workers(clients: int, parallel: int | None) -> int:
     """Client processes to start: each loads the base model, so none may stand idle."""
-    # Where the system can tell, the cores this process may use, not the machine's.
-    usable = getattr(os, "sched_getaffinity", None)
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, min(clients, parallel or cores, max(2, cores)))
 
 
@@ -204,10 +208,14 @@ class _Run:
             question = self._superlink.spawn(
                 ["flwr", "list", CONNECTION, "--run-id", run_id, "--format", "json"], answer
             )
-            while question.poll() is None and not self._interruption:
+            end = time.monotonic() + ANSWER_WITHIN
+            while question.poll() is None and not self._interruption and time.monotonic() < end:
                 self._pause()
             if self._interruption:
                 return "interrupted", ""
+            if question.poll() is None:
+                question.kill()
+                question.wait()
             status, details = _read_status(answer.read_text("utf-8", errors="replace"))
             if status.startswith("finished"):
                 break
@@ -236,8 +244,11 @@ def _read_status(answer: str) -> tuple[str, str]:
 
 
 def _toml(values: Mapping[str, Scalar]) -> str:
-    """Write flat dotted keys as TOML; JSON's strings, numbers and truth values are TOML's too."""
+    """Write flat dotted keys as TOML; JSON's strings, numbers and truth values are TOML's too.
+
+    Keys are quoted, since `aggregator` and `aggregator.arguments` cannot stand side by side bare.
+    """
     return "".join(
-        f"{key} = {json.dumps(value, ensure_ascii=False, allow_nan=False)}\n"
+        f'"{key}" = {json.dumps(value, ensure_ascii=False, allow_nan=False)}\n'
         for key, value in values.items()
     )

@@ -2,7 +2,7 @@
 
 Flower detaches its executor and Ray rewrites its workers' titles, so neither process groups nor
 names find all of them. Children are therefore recorded while their parents live, and a final
-search looks for the run's private folder in the environment and command line of the rest.
+search looks for the run's mark in the environment of the rest.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from collections.abc import Sequence
 
 import psutil
 
+MARK_VARIABLE = "FCIT_RUN"
+"""Environment variable by which a run's processes are known; nobody else sets it."""
+
 
 class Family:
     """The processes of one run.
 
     Parameters
     ----------
-    marker : str
-        The run's private folder: it occurs in the environment of all its processes.
+    mark : str
+        Value of ``MARK_VARIABLE`` in the environment of the run's processes, and of no others.
     """
 
-    def __init__(self, marker: str) -> None:
-        self._marker = marker
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
         self._known: set[psutil.Process] = set()
 
     def adopt(self, pid: int) -> None:
@@ -39,7 +42,7 @@ class Family:
                 self._known.update(process.children(recursive=True))
 
     def alive(self) -> list[psutil.Process]:
-        """List the processes that still live, found by descent or by the marker."""
+        """List the processes that still live, found by descent or by the mark."""
         self.refresh()
         for process in psutil.process_iter():
             if process not in self._known and self._is_marked(process):
@@ -82,9 +85,7 @@ class Family:
 
     def _is_marked(self, process: psutil.Process) -> bool:
         try:
-            if any(self._marker in part for part in process.cmdline()):
-                return True
-            return any(self._marker in value for value in process.environ().values())
+            return bool(process.environ().get(MARK_VARIABLE) == self._mark)
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False

@@ -23,15 +23,24 @@ class Interruption:
 
 
 @contextmanager
-def watch_signals() -> Iterator[Interruption]:
+def watch_signals(interrupt: bool = False) -> Iterator[Interruption]:
     """Record SIGINT, SIGTERM and SIGHUP instead of dying of them.
 
     Outside the main thread Python allows no handlers; nothing is recorded then.
+
+    Parameters
+    ----------
+    interrupt : bool
+        Whether the first of them raises ``KeyboardInterrupt`` as well, for work that cannot look
+        at what was recorded.
     """
     interruption = Interruption()
 
     def remember(number: int, frame: FrameType | None) -> None:
+        first = not interruption
         interruption.number = interruption.number or number
+        if first and interrupt:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield interruption

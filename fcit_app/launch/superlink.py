@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fcit_app.errors import RunError
-from fcit_app.launch.processes import Family, wait_gone
+from fcit_app.launch.processes import MARK_VARIABLE, Family, wait_gone
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
 
 CONNECTION = "fcit"
@@ -173,6 +173,7 @@ def _environment(home: Path, app_dir: Path) -> dict[str, str]:
         "NO_PROXY": local,
         "no_proxy": local,
         COMMIT_VARIABLE: source_commit(app_dir) or "",
+        MARK_VARIABLE: str(home),
     }
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from fcit_app.arrays import Array, Arrays
 from fcit_app.errors import ModelError
 from fcit_app.identity.tokens import IdentityToken
 
 _FORMAT = "fcit-bank-1"
-_ARRAYS_FILE = "bank.safetensors"
-_FACTS_FILE = "bank.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +53,14 @@ class Bank:
     projector: Arrays | None = field(default=None)
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
-        """Flat arrays with readable keys, and the facts that go into a JSON file next to them."""
+        """Flat arrays with readable keys, and the facts that go into a JSON file next to them.
+
+        A subspace is numbered by its identifier, as in the record that Flower's strategies see.
+        """
         arrays: Arrays = {}
         facts = []
-        for place, subspace in enumerate(self.subspaces):
-            prefix = f"subspace-{place:03d}"
+        for subspace in self.subspaces:
+            prefix = f"subspace-{subspace.identifier:03d}"
             for name, array in subspace.adapter.items():
                 arrays[f"{prefix}/adapter/{name}"] = array
             if subspace.token is not None:
@@ -95,17 +91,18 @@ class Bank:
         rest = {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
         subspaces = []
         try:
-            for place, entry in enumerate(facts["subspaces"]):
-                prefix = f"subspace-{place:03d}"
+            for entry in facts["subspaces"]:
+                identifier = int(entry["identifier"])
+                prefix = f"subspace-{identifier:03d}"
                 token = None
                 if entry["count"] is not None:
                     token = IdentityToken(rest.pop(f"{prefix}/token"), int(entry["count"]))
                 adapter = _take(rest, f"{prefix}/adapter/")
                 if not adapter:
-                    raise ModelError(f"The bank names subspace {place} but holds no adapter of it.")
-                subspaces.append(
-                    Subspace(int(entry["identifier"]), adapter, token, int(entry["first-stage"]))
-                )
+                    raise ModelError(
+                        f"The bank names subspace {identifier} but holds no adapter of it."
+                    )
+                subspaces.append(Subspace(identifier, adapter, token, int(entry["first-stage"])))
             projector = _take(rest, "projector/") if facts["projector"] else None
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The bank's description lacks or garbles {error}.") from error
@@ -118,54 +115,3 @@ def _take(arrays: Arrays, prefix: str) -> Arrays:
     """Remove the arrays under a prefix, and give them without it."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
-
-
-def save_bank(bank: Bank, folder: Path) -> None:
-    """Write ``bank.safetensors`` and ``bank.json``, each under a temporary name first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays, facts = bank.to_arrays()
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    _write(folder / _ARRAYS_FILE, content)
-    _write(folder / _FACTS_FILE, json.dumps(facts, indent=1).encode())
-
-
-def load_bank(folder: Path) -> Bank:
-    """Read a bank that ``save_bank`` wrote.
-
-    Raises
-    ------
-    ModelError
-        If a file is missing or damaged, or the two do not belong together; names the file.
-    """
-    for name in (_ARRAYS_FILE, _FACTS_FILE):
-        if not (folder / name).is_file():
-            raise ModelError(f"There is no {name} in {folder}: no bank was saved there.")
-    try:
-        arrays = load_file(folder / _ARRAYS_FILE)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{folder / _ARRAYS_FILE} is damaged ({error}). Restore the folder from a copy, or run "
-            "the training again."
-        ) from error
-    try:
-        facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(
-            f"{folder / _FACTS_FILE} is damaged ({error}). Restore the folder from a copy, or run "
-            "the training again."
-        ) from error
-    if not isinstance(facts, dict):
-        raise ModelError(f"{folder / _FACTS_FILE} is damaged: it does not hold an object.")
-    try:
-        return Bank.from_arrays(arrays, facts)
-    except ModelError as error:
-        raise ModelError(f"The bank in {folder} cannot be used. {error}") from error
-
-
-def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f"{file.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)

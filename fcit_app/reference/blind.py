@@ -11,10 +11,10 @@ of
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -30,6 +30,7 @@ from fcit_app.evaluate.evaluator import Evaluator, percent_right
 from fcit_app.model.bank import Bank
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.tuning import steps_in_a_row, tune
+from fcit_app.workers import end_with_parent, usable_cores
 
 _WORTH_PROCESSES = 4
 """Fewer tasks are done sooner in this process than other processes are started."""
@@ -44,23 +45,31 @@ def blind(
     process a core; the numbers are the same.
     """
     row = []
-    for number, (task, score) in enumerate(_scores(config, benchmark, tasks), start=1):
-        row.append(score)
-        done(task, number)
+    with closing(_scores(config, benchmark, tasks)) as scores:
+        for number, (task, score) in enumerate(scores, start=1):
+            row.append(score)
+            done(task, number)
     return row
 
 
 def _scores(
     config: RunConfig, benchmark: Benchmark, tasks: Sequence[str]
-) -> Iterator[tuple[str, float]]:
+) -> Generator[tuple[str, float]]:
     if len(tasks) < _WORTH_PROCESSES:
         evaluator = Evaluator(config, benchmark)
         for task in tasks:
             yield task, _strictest(evaluator, benchmark, task)
         return
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=spawn) as pool:
-        yield from zip(tasks, pool.map(partial(_in_worker, config), tasks), strict=True)
+    workers = min(usable_cores(), len(tasks))
+    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
+        try:
+            yield from zip(tasks, pool.map(partial(_in_worker, config), tasks), strict=True)
+        except BaseException:
+            # Leaving the pool waits for its workers: without this for minutes of useless work.
+            for worker in spawn.active_children():
+                worker.terminate()
+            raise
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark, load_benchmark
@@ -14,7 +15,6 @@ from fcit_app.reference.blind import blind
 from fcit_app.reference.centralized import centralized
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.zero_shot import zero_shot
-from fcit_app.report import write_report
 from fcit_app.runs import RunFolder, make_result
 
 Reference = Callable[[RunConfig, Benchmark, Sequence[str], TaskDone], list[float]]
@@ -29,17 +29,24 @@ Write = Callable[..., None]
 """Records one event: its name, then its fields as keywords."""
 
 
-def run_reference(config: RunConfig, folder: RunFolder, write: Write | None = None) -> None:
-    """Run ``zero-shot``, ``blind`` or ``centralized`` and write its result and report.
+def run_reference(
+    config: RunConfig, folder: RunFolder, write: Write | None = None
+) -> dict[str, Any]:
+    """Run ``zero-shot``, ``blind`` or ``centralized`` and write its result.
 
     Parameters
     ----------
     config : RunConfig
         Its method is one of ``REFERENCES``.
     folder : RunFolder
-        Where events, result and report go.
+        Where events and result go.
     write : Write, optional
         Takes the events; the folder's ledger by default.
+
+    Returns
+    -------
+    dict
+        The result, as in ``result.json``.
 
     Raises
     ------
@@ -48,13 +55,13 @@ def run_reference(config: RunConfig, folder: RunFolder, write: Write | None = No
     """
     record = write or folder.ledger.record
     try:
-        _run(config, folder, record)
+        return _run(config, folder, record)
     except Exception as error:
         record("run-failed", reason=reason_of(error))
         raise
 
 
-def _run(config: RunConfig, folder: RunFolder, record: Write) -> None:
+def _run(config: RunConfig, folder: RunFolder, record: Write) -> dict[str, Any]:
     started = time.perf_counter()
     stages = make_stages(config)
     tasks = tasks_seen(stages, len(stages))
@@ -76,6 +83,6 @@ def _run(config: RunConfig, folder: RunFolder, record: Write) -> None:
         seconds={"total": seconds},
     )
     folder.write_result(result)
-    write_report([folder.path], folder.path / "report.html")
     finished = ("last", "avg", "seconds", "bytes")
     record("run-finished", **{key: result[key] for key in finished})
+    return result

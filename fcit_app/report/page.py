@@ -14,6 +14,7 @@ from jinja2 import Environment
 from fcit_app.report.plots import accuracy_heat_map, forgetting_curves
 from fcit_app.report.table import all_tasks, cells, cost_line, header, label, place
 from fcit_app.runs.atomic import read_json, write_bytes
+from fcit_app.runs.folder import writing
 from fcit_app.runs.result import RunResult, read_result
 
 _TEMPLATE = """<!doctype html>
@@ -80,7 +81,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     Raises
     ------
     RunFolderError
-        If a run is not finished or one of its files cannot be read.
+        If a run is not finished, one of its files cannot be read, or ``out`` cannot be written.
     """
     found = sorted(((read_result(run), Path(run)) for run in runs), key=lambda run: place(run[0]))
     results = [result for result, _ in found]
@@ -93,7 +94,8 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         rows=[(label(result, results), result.method, cells(result, tasks)) for result in results],
         runs=[_section(result, folder) for result, folder in found],
     )
-    write_bytes(out, page.encode())
+    with writing(out):
+        write_bytes(out, page.encode())
     return out.resolve()
 
 

@@ -9,14 +9,14 @@ from rich.table import Table
 from fcit_app.runs.progress import duration
 from fcit_app.runs.result import RunResult
 
-_ORDER = ("zero-shot", "blind", "centralized", "finetune", "disco")
+ORDER = ("zero-shot", "blind", "centralized", "finetune", "disco")
 _MISSING = "–"
 
 
 def place(result: RunResult) -> tuple[int, str, int]:
     """Sort key: references first, then the methods; unknown names last, by name; then the seed."""
-    known = result.method in _ORDER
-    return _ORDER.index(result.method) if known else len(_ORDER), result.method, result.seed
+    known = result.method in ORDER
+    return ORDER.index(result.method) if known else len(ORDER), result.method, result.seed
 
 
 def all_tasks(results: Sequence[RunResult]) -> list[str]:

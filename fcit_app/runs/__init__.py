@@ -1,7 +1,7 @@
 """The run folder: configuration, environment, ledger, state and result of one run."""
 
 from fcit_app.runs.environment import describe_environment
-from fcit_app.runs.folder import RunFolder, check_free, clear, finished_runs
+from fcit_app.runs.folder import RunFolder, check_free, finished_runs, replacing, writing
 from fcit_app.runs.ledger import Ledger, read_ledger
 from fcit_app.runs.result import RunResult, make_result, read_result
 
@@ -10,10 +10,11 @@ __all__ = [
     "RunFolder",
     "RunResult",
     "check_free",
-    "clear",
     "describe_environment",
     "finished_runs",
     "make_result",
     "read_ledger",
     "read_result",
+    "replacing",
+    "writing",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,14 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If the folder already holds another run or anything else.
+            If the folder already holds another run or anything else, or cannot be written.
         """
         folder = Path(path).resolve()
         check_free(folder)
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "environment.json", environment)
             write_json(folder / "config.json", config)
-        except OSError as error:
-            raise RunFolderError(
-                f"The run folder {folder} cannot be written: {error}. Choose another --out."
-            ) from error
         return cls(folder)
 
     def read_config(self) -> dict[str, Any]:
@@ -145,6 +142,21 @@ class RunFolder:
         return arrays, meta
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where the system refuses to write.
+
+    Raises
+    ------
+    RunFolderError
+        Instead of any ``OSError`` inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error}. Choose another --out.") from error
+
+
 def check_free(path: Path) -> None:
     """Check that a new run may use this folder; a log left by a failed start is no obstacle.
 
@@ -153,11 +165,12 @@ def check_free(path: Path) -> None:
     RunFolderError
         If the path is a file, or a folder that holds another run or anything else.
     """
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise RunFolderError(f"{path} is a file, not a folder. Choose another --out.")
-    held = {entry.name for entry in path.iterdir()} - {LOG_NAME}
+    with writing(path):
+        if not path.exists():
+            return
+        if not path.is_dir():
+            raise RunFolderError(f"{path} is a file, not a folder. Choose another --out.")
+        held = {entry.name for entry in path.iterdir()} - {LOG_NAME}
     if "config.json" in held:
         config = read_json(path / "config.json")
         what = f"method {config.get('method')}, preset {config.get('preset')}"
@@ -184,7 +197,9 @@ def finished_runs(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else []
-        runs = [folder for folder in (path, *inside) if (folder / "result.json").is_file()]
+        # A hidden one has been put aside, see `replacing`.
+        below = [folder for folder in inside if not folder.name.startswith(".")]
+        runs = [folder for folder in (path, *below) if (folder / "result.json").is_file()]
         if not runs:
             raise RunFolderError(
                 f"{path} holds no finished run: there is no result.json in it or one level below. "
@@ -194,29 +209,70 @@ def finished_runs(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def clear(path: Path) -> None:
-    """Delete the run in this folder; do nothing if there is none.
+@contextmanager
+def replacing(path: Path) -> Iterator[None]:
+    """Make way for a new run, and delete the old one only if the new one has begun.
+
+    Until then the old run waits under a hidden name beside its own. It comes back if the new one
+    ends before its folder is made, with the log that Flower may have left by then.
 
     Raises
     ------
     RunFolderError
-        If the folder is not recognisably a run's, or holds anything else: nothing is deleted.
+        If the folder is not recognisably a run's, or holds anything else, or cannot be moved:
+        nothing is changed then.
     """
-    if not path.exists() and not path.is_symlink():
+    aside = path.with_name(f".{path.name}.replaced")
+    with writing(path):
+        if aside.exists():  # a run was killed in here
+            _settle(path, aside)
+        old = _holds_run(path)
+        if old:
+            path.rename(aside)
+    try:
+        yield
+    finally:
+        if old:
+            with writing(path):
+                _settle(path, aside)
+
+
+def _settle(path: Path, aside: Path) -> None:
+    """Delete the run that was put aside if there is a new one, and bring it back otherwise."""
+    if (path / "config.json").exists():
+        shutil.rmtree(aside)
         return
+    for entry in path.iterdir() if path.exists() else ():
+        if entry.name == LOG_NAME:
+            entry.replace(aside / LOG_NAME)
+        elif _is_own(entry.name):
+            entry.unlink()
+    if path.exists():
+        path.rmdir()
+    aside.rename(path)
+
+
+def _is_own(name: str) -> bool:
+    return name in _NAMES or name.endswith(".part")
+
+
+def _holds_run(path: Path) -> bool:
+    """Whether there is a run in this folder; raises ``RunFolderError`` if it is something else."""
+    if not path.exists() and not path.is_symlink():
+        return False
     refusal = "so it is not replaced. Choose another --out."
     if path.is_symlink() or not path.is_dir():
         raise RunFolderError(f"{path} is not a folder, {refusal}")
     held = {entry.name for entry in path.iterdir()}
-    foreign = sorted(name for name in held if name not in _NAMES and not name.endswith(".part"))
+    foreign = sorted(name for name in held if not _is_own(name))
     if foreign:
         raise RunFolderError(
             f"{path} holds files that are not a run's ({', '.join(foreign[:3])}), {refusal}"
         )
     if held <= {LOG_NAME}:
-        return
+        return False
     if "config.json" not in held or not {"method", "preset"} <= set(
         read_json(path / "config.json")
     ):
         raise RunFolderError(f"{path} does not hold a run's configuration, {refusal}")
-    shutil.rmtree(path)
+    return True

@@ -49,15 +49,16 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
         If the file is missing, or a line other than the last is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        content = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error}") from error
+    # Not `splitlines`, which also splits at characters that JSON leaves as they are (U+2028).
+    # After the last line end there is nothing, or what a crash has left of a line.
+    *lines, _ = content.split("\n")
     events: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
             events.append(json.loads(line))
         except ValueError as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
             raise RunFolderError(f"{path}, line {number} is damaged: {error}") from error
     return events

@@ -24,6 +24,7 @@ class RunProgress:
         self.finished = False
         self.failure: str | None = None
         self._stages: list[str] = []
+        self._columns: list[int] = []
         self._rounds = 0
         self._stage = 0
         self._rounds_done = 0
@@ -79,11 +80,12 @@ class RunProgress:
     def _seconds(self, rounds: int, evaluations_done: int) -> float:
         """Seconds that some rounds and the evaluations after the first few take.
 
-        The evaluation after stage t asks t tasks (columns), so later ones take longer.
+        The evaluation after a stage asks all tasks seen by then (columns), so later ones take
+        longer.
         """
         a_round = _mean(self._round_seconds, 1.0)
         a_column = _mean(self._column_seconds, a_round)
-        columns = sum(range(evaluations_done + 1, len(self._stages) + 1))
+        columns = sum(self._columns[evaluations_done:])
         return rounds * a_round + columns * a_column
 
     def _name(self, stage: int) -> str:
@@ -102,6 +104,8 @@ class RunProgress:
 
     def _on_run_started(self, event: Mapping[str, Any]) -> str:
         self._stages = [str(stage) for stage in event.get("stages") or []]
+        # Without a word about it, every stage brings one task.
+        self._columns = list(event.get("columns") or range(1, len(self._stages) + 1))
         self._rounds = int(event.get("rounds") or 0)
         self._since = float(event.get("time", 0.0))
         self.phase = "loading the base model and the data"

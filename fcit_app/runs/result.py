@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class SubspaceSummary(_Strict):
-    """Where a subspace came from: samples per stage name, their sum, the stage that opened it."""
+    """Where a subspace came from: samples per task, their sum, the stage that opened it."""
 
     id: int = Field(ge=0)
     task_counts: dict[str, int]

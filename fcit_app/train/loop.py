@@ -44,6 +44,9 @@ class TrainConfig:
         AdamW's decay; 0 in LLaVA's and DISCO's recipes.
     max_gradient_norm : float or None
         Gradients are scaled down to this Euclidean norm; None leaves them as they are.
+    proximal_mu : float
+        Weight of the proximal term ``mu / 2 * ||w - w_global||^2`` that is added to the loss, with
+        ``w_global`` the arrays that training starts from (FedProx, Li et al. 2020, eq. 2).
     """
 
     steps: int
@@ -53,6 +56,7 @@ class TrainConfig:
     warmup: float = 0.03
     weight_decay: float = 0.0
     max_gradient_norm: float | None = 1.0
+    proximal_mu: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,7 @@ class FitResult:
     arrays : Arrays
         Trained parameters by wire name, the same names as were given.
     losses : tuple[float, ...]
-        Mean loss per answer token of each step's batch, before that step.
+        Mean loss per answer token of each step's batch, before that step; without a proximal term.
     """
 
     arrays: Arrays
@@ -157,11 +161,14 @@ def fit(
         base.model.train()
         optimizer = _optimizer(handles, config)
         schedule = LambdaLR(optimizer, _rate(config))
+        anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
         batches = shuffled_batches(len(samples), config.batch_size, config.steps, seed)
         for step, places in enumerate(batches, start=1):
             features = vision.of([samples[place] for place in places])
             loss = answer_loss(base, collator.batch(places).to(device), features)
             losses.append(loss.item())
+            if anchors:
+                loss = loss + config.proximal_mu / 2 * _squared_distance(handles, anchors)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = math.inf if config.max_gradient_norm is None else config.max_gradient_norm
             length = torch.nn.utils.clip_grad_norm_(handles.values(), norm)
@@ -204,6 +211,11 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
     wanted = targets != IGNORED
     logits = base.model.lm_head(states.last_hidden_state[:, :-1][wanted])
     return functional.cross_entropy(logits.float(), targets[wanted])
+
+
+def _squared_distance(handles: Mapping[str, Parameter], anchors: Mapping[str, Tensor]) -> Tensor:
+    """Squared Euclidean distance of all trained parameters, adapter and projector, to anchors."""
+    return torch.stack([(handles[name] - anchors[name]).square().sum() for name in anchors]).sum()
 
 
 def _optimizer(handles: Mapping[str, Parameter], config: TrainConfig) -> AdamW:

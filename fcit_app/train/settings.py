@@ -6,8 +6,13 @@ from fcit_app.config import RunConfig
 from fcit_app.train.loop import TrainConfig
 
 
-def local_training(config: RunConfig, steps: int | None = None) -> TrainConfig:
-    """How a client trains in one round; ``steps`` replaces the configured number of steps."""
+def local_training(
+    config: RunConfig, steps: int | None = None, proximal_mu: float = 0.0
+) -> TrainConfig:
+    """How a client trains in one round; ``steps`` replaces the configured number of steps.
+
+    ``proximal_mu`` is no setting of the client's: the aggregator sends it (FedProx).
+    """
     train = config.train
     return TrainConfig(
         steps=train.steps if steps is None else steps,
@@ -15,4 +20,5 @@ def local_training(config: RunConfig, steps: int | None = None) -> TrainConfig:
         learning_rate=train.lr,
         projector_learning_rate=train.projector_lr,
         warmup=train.warmup,
+        proximal_mu=proximal_mu,
     )

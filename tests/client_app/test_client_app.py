@@ -85,16 +85,45 @@ def test_a_reply_mirrors_what_was_sent(config, start, layout):
             assert not np.array_equal(found[key].numpy(), array.numpy()), key
     metrics = reply.metric_records["metrics"]
     samples = worker_of(config).samples(1, 0, 5)
-    assert metrics["num-examples"] == len(samples)
+    assert metrics["num-examples"] == metrics["examples/imagenet-r"] == len(samples)
     assert metrics["client"] == 0
     assert 0 < metrics["train-loss"] < 100
     assert 0 < metrics["seconds"] < 60
+
+
+def test_a_reply_counts_the_samples_of_every_task_of_its_stage(config, start):
+    pooled = {**config, "setting": "capability", "tasks": "chart"}
+    for client in range(5):
+        metrics = train(pooled, parts(start), client).metric_records["metrics"]
+        samples = worker_of(pooled).samples(1, client, 5)
+        for task in ("arxivqa", "figureqa", "dvqa"):
+            expected = sum(sample.task == task for sample in samples)
+            assert metrics[f"examples/{task}"] == expected
+        assert sum(v for k, v in metrics.items() if k.startswith("examples/")) == len(samples)
 
 
 def test_the_layout_of_a_message_makes_no_difference(config, start):
     together, apart = train(config, single(start)), train(config, parts(start))
     trained = {key.partition("/")[2]: a for (_, key), a in as_bytes(together).items()}
     assert trained == {key: array for (_, key), array in as_bytes(apart).items()}
+
+
+def test_flowers_fedprox_reaches_the_clients_loss(config, start):
+    free = as_bytes(train(config, parts(start)))
+    none = as_bytes(train(config, parts(start), **{"proximal-mu": 0.0}))
+    held = train(config, parts(start), **{"proximal-mu": 50.0})
+    assert free == none
+
+    def distance(content):
+        records = content.array_records
+        sent = {"adapter": start[0], "projector": start[1]}
+        return sum(
+            float(np.square(records[part][name].numpy() - array).sum())
+            for part, arrays in sent.items()
+            for name, array in arrays.items()
+        )
+
+    assert distance(held) < distance(train(config, parts(start)))
 
 
 def base_hash(tiny_folder):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcit_app.config import METHODS, PRESETS, check_clients, flatten, parse, parse_assignments
-from fcit_app.config.schema import KEYS, field_descriptions
+from fcit_app.config import METHODS, PRESETS, flatten, parse, parse_assignments
+from fcit_app.config.schema import AGGREGATORS, KEYS, field_descriptions
 from fcit_app.data.catalogue import CAPABILITIES, TASK_NAMES, stages
 from fcit_app.errors import ConfigError
 
@@ -24,6 +24,8 @@ VALID = st.fixed_dictionaries(
         "preset": st.sampled_from(sorted(PRESETS)),
         "method": st.sampled_from(METHODS),
         "tasks": st.lists(st.sampled_from(TASK_NAMES), unique=True).map(",".join),
+        "aggregator": st.sampled_from([*AGGREGATORS, "package.module:Name", "m:N"]),
+        "aggregator.arguments": st.sampled_from(["", "eta=0.01, tau=1e-3", 'a="b, c=d"']),
         "beta": st.floats(1e-6, 1e6),
         "seed": st.integers(0, 2**32 - 1),
         "rounds": st.integers(1, 1000),
@@ -109,6 +111,36 @@ def test_all_problems_are_reported_at_once():
         assert any(text in problem for problem in found), text
 
 
+@pytest.mark.parametrize("value", ["FedAvg", "fedavg ", "module.Name", "a:b:c", "a..b:C", ":C", 3])
+def test_an_aggregator_is_a_known_name_or_a_dotted_path(value):
+    (problem,) = problems(aggregator=value)
+    assert problem.startswith(f"aggregator: {value!r} is not allowed; allowed: one of fedavg, ")
+    assert "bulyan, package.module:ClassName." in problem
+
+
+def test_the_arguments_key_is_hinted_at():
+    for key in ("arguments", "aggregator-arguments", "aggregator.argument"):
+        with pytest.raises(ConfigError, match=r"Did you mean 'aggregator\.arguments'\?"):
+            parse({key: "eta=1"})
+
+
+def test_checks_see_sound_values_only_and_add_their_problems():
+    seen = {}
+
+    def check(values):
+        seen.update(values)
+        return ["one", "two"]
+
+    flat = {"train.lr": "1e-2", "beta": "x", "out": 3, "nonsense": 1, "aggregator.arguments": "a=1"}
+    with pytest.raises(ConfigError) as caught:
+        parse(flat, [check, lambda values: []])
+    assert caught.value.problems[-2:] == ("one", "two")
+    assert len(caught.value.problems) == 5
+    assert set(seen) == set(KEYS) - {"beta", "out"}
+    assert (seen["train.lr"], seen["aggregator.arguments"]) == (0.01, "a=1")
+    assert parse({}, [lambda values: []]) == parse({})
+
+
 @pytest.mark.parametrize("key", ["beta", "identity.temperature", "train.lr", "train.scaling"])
 @pytest.mark.parametrize("value", [0, -1, "x", "", True, float("inf")])
 def test_positive_numbers(key, value):
@@ -142,13 +174,15 @@ def test_assignments_need_a_key_and_occur_once():
     assert parse_assignments(["out=a=b", " seed = 1 "]) == {"out": "a=b", "seed": "1"}
 
 
-def test_too_few_clients_or_samples():
-    config = parse({"clients-per-round": 3, "data.train-samples": 20, "data.min-samples": 8})
+def test_further_checks_see_only_what_is_not_known_to_be_wrong():
+    seen = []
+
+    def check(values):
+        seen.append(set(values))
+        return ["one more"]
+
     with pytest.raises(ConfigError) as caught:
-        check_clients(config, 2)
-    (only,) = caught.value.problems
-    assert "--clients 3" in only
-    assert "num-supernodes=3" in only
-    with pytest.raises(ConfigError, match=r"data.train-samples: 20 .* at least 24"):
-        check_clients(config, 3)
-    check_clients(parse({}), 2)
+        parse({"preset": "miny", "tasks": "imagenet", "beta": 0, "seed": 3}, [check])
+    assert len(caught.value.problems) == 4
+    assert caught.value.problems[-1] == "one more"
+    assert seen == [set(KEYS) - {"preset", "tasks", "beta"}]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fcit_app.config import parse, resolve_paths
-from fcit_app.errors import ConfigError
+from fcit_app.config import flatten, parse, relative_paths, resolve_paths
 
 
 def test_relative_paths_become_absolute(tmp_path):
@@ -26,6 +25,29 @@ def test_names_stay_names(tmp_path):
     assert resolved.model.name == "mini"
 
 
-def test_a_model_that_is_nowhere(tmp_path):
-    with pytest.raises(ConfigError, match=r"model\.name: 'llava' is not allowed; allowed: mini"):
-        resolve_paths(parse({"model.name": "llava"}), tmp_path)
+def test_a_model_that_is_nowhere_gets_an_absolute_path_too(tmp_path):
+    resolved = resolve_paths(parse({"model.name": "llava"}), tmp_path)
+    assert resolved.model.name == str(tmp_path / "llava")
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [
+        ({"model.name": "llava", "identity.encoder": "clip:clip"}, ["model.name", "identity"]),
+        ({"model.name": "~/llava"}, ["model.name"]),
+        ({"identity.encoder": "sentence-transformers:./elsewhere"}, ["identity.encoder"]),
+        ({"identity.encoder": "sentence-transformers:all-MiniLM-L6-v2"}, []),
+        ({"out": "r"}, []),
+    ],
+)
+def test_relative_paths_are_named(tmp_path, monkeypatch, values, keys):
+    (tmp_path / "llava").mkdir()
+    (tmp_path / "clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    problems = list(relative_paths(flatten(parse(values))))
+    assert len(problems) == len(keys)
+    for problem, key in zip(problems, keys, strict=True):
+        assert problem.startswith(key)
+        assert "Give an absolute path" in problem
+    if "llava" in values.values():
+        assert list(relative_paths(flatten(resolve_paths(parse(values))))) == []

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -38,7 +39,7 @@ def _fcit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_disco_from_the_command_line(tmp_path: Path) -> None:
-    """A fresh working directory, another one than the checkout: the bundle and weights are found."""
+    """From a working directory that is not the checkout: bundle and weights are found."""
     out = tmp_path / "run"
     done = _fcit("run", "--preset", "mini-smoke", "--json", "--out", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -74,7 +75,7 @@ def test_a_failing_run_says_why_and_exits_with_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def flower_home(tmp_path: Path):  # noqa: ANN201
+def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Environment of somebody's own Flower; its daemon is ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

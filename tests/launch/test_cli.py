@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import fcit_app.launch
 from fcit_app import cli
 from fcit_app.config import parse
+from fcit_app.errors import DataError, RunError
 from fcit_app.runs import RunFolder, make_result
 
 ROOT = Path(__file__).parents[2]
@@ -51,19 +53,27 @@ def federation(monkeypatch):
 
 
 @pytest.fixture
-def reference(monkeypatch):
+def reference(monkeypatch, tiny_folder):
+    """Stand in for a reference; the base that is loaded before is a small one."""
+    settings = types.SimpleNamespace(problem=None)
+
     def run_reference(config, folder):
+        if settings.problem:
+            raise settings.problem
         folder.ledger.record("run-finished", last=1.0)
         folder.write_result(make_result(config, tasks=["dvqa"], last=10.0))
 
     module = types.SimpleNamespace(run_reference=run_reference)
     monkeypatch.setitem(sys.modules, "fcit_app.reference", module)
+    settings.arguments = ["run", "--method", "zero-shot", "--set", f"model.name={tiny_folder}"]
+    return settings
 
 
 def test_wrong_settings_answer_at_once_and_load_nothing_heavy():
     code = (
         "import sys; from fcit_app import cli\n"
-        "sys.argv = ['fcit', 'run', '--set', 'train.rnk=3', '--method', 'disko']\n"
+        "sys.argv = ['fcit', 'run', '--set', 'train.rnk=3', '--method', 'disko', '--set',\n"
+        "            'aggregator=fedyogy']\n"
         "try: cli.main()\n"
         "except SystemExit as end:\n"
         "    print(end.code, sorted({'torch', 'flwr', 'transformers', 'ray'} & set(sys.modules)))"
@@ -75,8 +85,29 @@ def test_wrong_settings_answer_at_once_and_load_nothing_heavy():
     assert done.stdout == "2 []\n"
     assert "Did you mean 'train.rank'?" in done.stderr
     assert "Did you mean 'disco'?" in done.stderr
+    assert "Did you mean 'fedyogi'?" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - start < 20  # about one on an idle machine
+
+
+def test_an_aggregators_problems_come_with_the_others(monkeypatch, tmp_path, capsys):
+    arguments = ["aggregator=krum", "aggregator.arguments=malicious=1", "beta=0", "nonsense=1"]
+    options = [part for text in arguments for part in ("--set", text)]
+    assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r"), *options) == 2
+    printed = capsys.readouterr().err
+    assert "3 problems in the configuration" in printed
+    assert "krum has no argument 'malicious'. Did you mean 'num_malicious_nodes'?" in printed
+    assert fcit(monkeypatch, "run", "--set", "aggregator=krum") == 2
+    assert "krum needs at least 3 clients a round" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_aggregator_with_arguments_reaches_the_run(federation, monkeypatch, tmp_path):
+    options = ["--set", "aggregator=fedyogi", "--set", "aggregator.arguments=eta=0.01, tau=1e-3"]
+    assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r"), *options) == 0
+    (call,) = federation
+    assert call["config"].aggregator == "fedyogi"
+    assert call["config"].aggregator_arguments == "eta=0.01, tau=1e-3"
 
 
 def test_a_federated_run(federation, monkeypatch, tmp_path, capsys):
@@ -119,6 +150,48 @@ def test_a_wrong_setting_does_not_cost_the_old_run(federation, monkeypatch, tmp_
     assert (tmp_path / "r" / "result.json").is_file()
 
 
+@pytest.mark.parametrize("problem", [None, RunError("Flower does not start.")])
+def test_a_run_that_never_begins_does_not_cost_the_old_one(
+    federation, monkeypatch, tmp_path, problem
+):
+    """As with damaged weights, which only the server finds."""
+    out = tmp_path / "r"
+    assert fcit(monkeypatch, "run", "--out", str(out)) == 0
+
+    def run_app(*arguments, **settings):
+        assert not (out / "ledger.jsonl").exists()  # it would be taken for the new run's
+        out.mkdir()
+        (out / "flower.log").write_text("damaged")
+        if problem:
+            raise problem
+        return 1
+
+    monkeypatch.setattr(fcit_app.launch, "run_app", run_app)
+    assert fcit(monkeypatch, "run", "--out", str(out), "--force") == (2 if problem else 1)
+    assert (out / "result.json").is_file()
+    assert (out / "flower.log").read_text() == "damaged"
+
+
+def test_all_problems_are_told_at_once(federation, monkeypatch, tmp_path, capsys):
+    wrong = ["model.name=/nope", "identity.encoder=clip:/nope", "train.rank=0", "tasks=imagenet"]
+    arguments = [part for assignment in wrong for part in ("--set", assignment)]
+    assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r"), *arguments) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "4 problems in the configuration" in told
+    assert fcit(monkeypatch, "run", "--set", "beta=0.001", "--clients", "1", *arguments[:4]) == 2
+    assert "3 problems in the configuration" in " ".join(capsys.readouterr().err.split())
+    assert fcit(monkeypatch, "run", "--set", "beta=0.001", "--clients", "5") == 2
+    assert "beta = 0.001 hardly ever" in " ".join(capsys.readouterr().err.split())
+    assert not federation
+
+
+def test_a_folder_that_cannot_be_made_is_told(reference, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = str(tmp_path / "file" / "run")
+    assert fcit(monkeypatch, *reference.arguments, "--out", out) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_missing_weights_are_told_before_anything_starts(federation, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FCIT_MINI_WEIGHTS", str(tmp_path / "nowhere"))
     assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r")) == 2
@@ -153,10 +226,60 @@ def test_a_run_without_result_is_no_success(monkeypatch, tmp_path, capsys):
 
 def test_references_run_in_this_process(reference, monkeypatch, tmp_path, capsys):
     out = tmp_path / "r"
-    arguments = ["run", "--method", "zero-shot", "--out", str(out), "--clients", "1", "--json"]
-    assert fcit(monkeypatch, *arguments) == 0
+    arguments = ["--out", str(out), "--clients", "1", "--json"]
+    assert fcit(monkeypatch, *reference.arguments, *arguments) == 0
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert (result["method"], result["last"], result["aggregator"]) == ("zero-shot", 10.0, None)
     assert "finished · Last 1.0" in printed.err
     assert RunFolder(out).read_config()["method"] == "zero-shot"
+    assert (out / "report.html").is_file()
+
+
+def test_a_reference_that_fails_is_a_failed_run(reference, monkeypatch, tmp_path, capsys):
+    reference.problem = DataError("There are no [samples].")
+    out = tmp_path / "r"
+    assert fcit(monkeypatch, *reference.arguments, "--out", str(out)) == 1
+    told = capsys.readouterr().err
+    assert "The run failed" in told
+    assert "There are no [samples]." in told
+    assert (out / "config.json").is_file()
+
+
+@pytest.mark.parametrize("what", ["weights", "encoder"])
+def test_a_reference_loads_everything_before_it_makes_or_deletes_a_folder(
+    reference, monkeypatch, tmp_path, capsys, tiny_folder, what
+):
+    out = tmp_path / "r"
+    assert fcit(monkeypatch, *reference.arguments, "--out", str(out)) == 0
+    damaged = shutil.copytree(tiny_folder, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"nothing")
+    change = {"weights": f"model.name={damaged}", "encoder": f"identity.encoder=clip:{damaged}"}
+    # One key may be given once: the encoder's case keeps the sound base.
+    keep = reference.arguments[:3] if what == "weights" else reference.arguments
+    arguments = [*keep, "--set", change[what], "--out"]
+    assert fcit(monkeypatch, *arguments, str(out), "--force") == 2
+    assert "damaged" in capsys.readouterr().err
+    assert (out / "result.json").is_file()
+    assert fcit(monkeypatch, *arguments, str(tmp_path / "new")) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_ends_with_its_cost_and_where_it_lies(federation, monkeypatch, tmp_path, capsys):
+    for method in ("disco", "finetune"):
+        assert fcit(monkeypatch, "run", "--method", method, "--out", str(tmp_path / method)) == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert fcit(monkeypatch, "report", "disco", "finetune") == 0
+    cost, where = capsys.readouterr().out.splitlines()[-2:]
+    assert cost.startswith("Time and traffic: ")
+    both = f"{tmp_path / 'disco'}, {tmp_path / 'finetune'}"
+    assert where == f"Runs: {both} · Report: {tmp_path / 'disco' / 'report.html'}"
+
+
+def test_a_report_that_cannot_be_written_is_told(federation, monkeypatch, tmp_path, capsys):
+    out = tmp_path / "r"
+    assert fcit(monkeypatch, "run", "--out", str(out)) == 0
+    page = out / "config.json" / "report.html"
+    assert fcit(monkeypatch, "report", str(out), "--out", str(page)) == 2
+    assert "cannot be written" in capsys.readouterr().err

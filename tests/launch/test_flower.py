@@ -3,10 +3,52 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from rich.console import Console
+
+from fcit_app.errors import RunFolderError
+from fcit_app.launch import flower, run_app
+from fcit_app.launch.signals import Interruption
+
+
+class DeafSuperLink:
+    """Every question to it hangs."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.family = self
+        self.asked: list[subprocess.Popen[bytes]] = []
+
+    def refresh(self) -> None:
+        pass
+
+    def spawn(self, command, log: Path) -> subprocess.Popen[bytes]:
+        log.touch()
+        self.asked.append(subprocess.Popen(["sleep", "60"]))
+        return self.asked[-1]
+
+
+def test_a_question_that_is_never_answered_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(flower, "ANSWER_WITHIN", 0.1)
+    superlink = DeafSuperLink(tmp_path)
+    with flower.Display(Console(quiet=True), tmp_path / "ledger.jsonl") as display:
+        run = flower._Run(superlink, display, Interruption(), tmp_path / "log")
+        status, details = run._status("7")
+    assert status == "unknown"
+    assert "flwr list" in details
+    assert len(superlink.asked) == 5
+    assert not any(psutil.pid_exists(process.pid) for process in superlink.asked)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"cannot be written: .* Choose another --out"):
+        run_app(tmp_path, {}, 2, tmp_path / "file" / "run", Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

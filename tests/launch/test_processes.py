@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from fcit_app.launch.processes import Family, wait_gone
+from fcit_app.launch.processes import MARK_VARIABLE, Family, wait_gone
 from fcit_app.launch.signals import watch_signals
 
 SLEEP = "import time; time.sleep(60)"
@@ -32,7 +32,7 @@ def spawn(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(seconds)],
             stdout=subprocess.PIPE,
-            env={**os.environ, "SOME_HOME": mark},
+            env={**os.environ, MARK_VARIABLE: mark},
         )
         pids.extend([process.pid, int(process.stdout.readline())])
         process.stdout.close()
@@ -59,7 +59,7 @@ def test_an_orphan_seen_before_is_ended(spawn):
 
 
 def test_an_orphan_never_seen_is_found_by_its_environment(spawn, tmp_path):
-    process, child = spawn(0.0, mark=str(tmp_path / "flwr"))
+    process, child = spawn(0.0, mark=str(tmp_path))
     process.wait()
     family = Family(str(tmp_path))
     assert [p.pid for p in family.alive()] == [child]
@@ -75,6 +75,20 @@ def test_others_are_left_alone(spawn, tmp_path):
     assert psutil.pid_exists(child)
 
 
+def test_whoever_only_mentions_the_run_is_left_alone(tmp_path):
+    """Such as somebody who follows a log in the run's private folder, or works there."""
+    command = [sys.executable, "-c", SLEEP, str(tmp_path / "superlink.log")]
+    reader = subprocess.Popen(command, env={**os.environ, "PWD": str(tmp_path)})
+    try:
+        family = Family(str(tmp_path))
+        assert family.alive() == []
+        assert family.end() == []
+        assert reader.poll() is None
+    finally:
+        reader.kill()
+        reader.wait()
+
+
 def test_one_that_does_not_listen_is_killed():
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -88,6 +102,16 @@ def test_one_that_does_not_listen_is_killed():
     assert family.named("time.sleep")[0].pid == process.pid
     assert family.end(grace=0.5) == []
     assert process.wait() == -signal.SIGKILL
+
+
+def test_the_first_signal_interrupts_work_that_cannot_look():
+    with watch_signals(interrupt=True) as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+    assert interruption.number == signal.SIGTERM
 
 
 def test_signals_are_remembered_and_handlers_restored():

@@ -1,10 +1,10 @@
-"""A bank survives disk and message, and a damaged one is refused by name."""
+"""A bank survives the disk, and one whose parts do not belong together is refused."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from toy_banks import same_bits
 
 from fcit_app.errors import ModelError
 from fcit_app.identity.tokens import IdentityToken
-from fcit_app.model.bank import Bank, Subspace, load_bank, save_bank
+from fcit_app.model.bank import Bank, Subspace
+from fcit_app.runs import RunFolder
+from strategies import BankRecord, SubspaceRecord, to_record, write_bank
 
 
 def adapter(seed: int) -> dict[str, np.ndarray]:
@@ -37,8 +39,11 @@ BANKS: dict[str, Callable[[], Bank]] = {
 @pytest.mark.parametrize("kind", BANKS)
 def test_a_bank_survives_the_disk(tmp_path: Path, kind: str) -> None:
     bank = BANKS[kind]()
-    save_bank(bank, tmp_path / "state")
-    read = load_bank(tmp_path / "state")
+    folder = RunFolder.create(tmp_path / "run", {}, {})
+    arrays, facts = bank.to_arrays()
+    folder.save_state(arrays, {"bank": facts})
+    arrays, meta = folder.load_state()
+    read = Bank.from_arrays(arrays, meta["bank"])
     assert len(read.subspaces) == len(bank.subspaces)
     for mine, other in zip(bank.subspaces, read.subspaces, strict=True):
         assert (mine.identifier, mine.first_stage) == (other.identifier, other.first_stage)
@@ -49,48 +54,53 @@ def test_a_bank_survives_the_disk(tmp_path: Path, kind: str) -> None:
             assert np.array_equal(mine.token.total, other.token.total)
     assert (bank.projector is None) == (read.projector is None)
     assert same_bits(bank.projector or {}, read.projector or {})
-    assert not list((tmp_path / "state").glob("*.tmp"))
 
 
-def test_the_keys_are_readable() -> None:
+def test_the_keys_are_readable_and_number_by_identifier() -> None:
     arrays, facts = full_bank().to_arrays()
-    assert "subspace-001/adapter/layer.lora_A.weight" in arrays and "subspace-001/token" in arrays
+    assert "subspace-005/adapter/layer.lora_A.weight" in arrays and "subspace-005/token" in arrays
     assert "projector/projector.weight" in arrays
     assert facts["subspaces"][1] == {"identifier": 5, "count": 8, "first-stage": 2}
 
 
-def damage(folder: Path, how: str) -> None:
-    arrays, facts = folder / "bank.safetensors", folder / "bank.json"
-    known = json.loads(facts.read_text())
-    match how:
-        case "cut arrays":
-            arrays.write_bytes(arrays.read_bytes()[:-9])
-        case "no arrays":
-            arrays.unlink()
-        case "cut facts":
-            facts.write_text(facts.read_text()[:-9])
-        case "no facts":
-            facts.unlink()
-        case "list":
-            facts.write_text("[]")
-        case "fewer":
-            facts.write_text(json.dumps(known | {"subspaces": known["subspaces"][:1]}))
-        case "more":
-            facts.write_text(json.dumps(known | {"subspaces": known["subspaces"] * 2}))
-        case "format":
-            facts.write_text(json.dumps(known | {"format": "other"}))
-        case "lacks":
-            facts.write_text(json.dumps({"format": known["format"]}))
-        case "untyped":
-            facts.write_text(json.dumps(known | {"subspaces": [1, 2]}))
+def test_the_keys_are_those_of_the_record_that_strategies_see() -> None:
+    bank = full_bank()
+    known = {
+        s.identifier: SubspaceRecord(s.identifier, to_record(s.adapter), s.token, s.first_stage)
+        for s in bank.subspaces
+        if s.token is not None
+    }
+    record = write_bank(BankRecord(known, to_record(bank.projector or {})))
+    arrays, _ = bank.to_arrays()
+    assert arrays.keys() <= record.keys()
+    assert {name.rpartition("/")[2] for name in record.keys() - arrays.keys()} == {
+        "count",
+        "first-stage",
+    }
+    assert all(record[name].numpy().tobytes() == array.tobytes() for name, array in arrays.items())
 
 
-DAMAGES = ["cut arrays", "no arrays", "cut facts", "no facts", "list", "fewer", "more", "format"]
+DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "fewer": (lambda f: {"subspaces": f["subspaces"][:1]}, "does not name: 'subspace-005/"),
+    "twice": (lambda f: {"subspaces": f["subspaces"] * 2}, "lacks or garbles 'subspace-000/token'"),
+    "unknown": (
+        lambda f: {"subspaces": [{"identifier": 3, "count": None, "first-stage": 1}]},
+        "names subspace 3 but holds no adapter",
+    ),
+    "format": (lambda f: {"format": "other"}, "has format 'other'"),
+    "untyped": (lambda f: {"subspaces": [1, 2]}, "lacks or garbles"),
+}
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "lacks", "untyped"])
-def test_a_damaged_bank_is_refused_by_name(tmp_path: Path, how: str) -> None:
-    save_bank(full_bank(), tmp_path)
-    damage(tmp_path, how)
-    with pytest.raises(ModelError, match=str(tmp_path)):
-        load_bank(tmp_path)
+@pytest.mark.parametrize("how", DAMAGES)
+def test_arrays_and_facts_that_do_not_belong_together_are_refused(how: str) -> None:
+    change, words = DAMAGES[how]
+    arrays, facts = full_bank().to_arrays()
+    with pytest.raises(ModelError, match=words):
+        Bank.from_arrays(arrays, facts | change(facts))
+
+
+def test_facts_that_lack_something_are_refused() -> None:
+    arrays, facts = full_bank().to_arrays()
+    with pytest.raises(ModelError, match="lacks or garbles 'subspaces'"):
+        Bank.from_arrays(arrays, {"format": facts["format"]})

@@ -12,7 +12,14 @@ from hypothesis.extra.numpy import arrays
 
 from fcit_app.config import flatten, parse
 from fcit_app.errors import RunFolderError
-from fcit_app.runs import RunFolder, check_free, clear, describe_environment, make_result
+from fcit_app.runs import (
+    RunFolder,
+    check_free,
+    describe_environment,
+    finished_runs,
+    make_result,
+    replacing,
+)
 
 CONFIG = flatten(parse({}))
 VALUES = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 4)))
@@ -51,44 +58,84 @@ def test_other_peoples_folders_are_refused(tmp_path):
         RunFolder(tmp_path)
 
 
+def test_what_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"cannot be written: .* Choose another --out"):
+        RunFolder.create(tmp_path / "file" / "run", CONFIG, {})
+
+
 def test_the_log_of_a_failed_start_is_no_obstacle(tmp_path):
     (tmp_path / "flower.log").write_text("it did not start")
     assert RunFolder.create(tmp_path, CONFIG, {}).read_config() == CONFIG
 
 
-def test_clear_deletes_a_run_and_only_a_run(folder, tmp_path):
+def test_a_new_run_replaces_the_old_one(folder):
     folder.save_state({"a": np.zeros(2, np.float32)}, {})
     (folder.path / "flower.log").touch()
-    clear(folder.path)
-    assert not folder.path.exists()
-    clear(folder.path)  # nothing there: nothing to do
+    with replacing(folder.path):
+        assert not folder.path.exists()
+        RunFolder.create(folder.path, CONFIG | {"seed": 7}, {})
+    assert RunFolder(folder.path).read_config()["seed"] == 7
+    assert set(files(folder.path.parent)) == {"run/config.json", "run/environment.json"}
 
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    clear(empty)
-    assert empty.exists()
+
+@pytest.mark.parametrize("left", [(), ("flower.log",), ("flower.log", "environment.json")])
+def test_the_old_run_comes_back_if_no_new_one_begins(folder, left):
+    folder.save_state({"a": np.zeros(2, np.float32)}, {})
+    before = files(folder.path)
+    with pytest.raises(KeyboardInterrupt), replacing(folder.path):
+        for name in left:
+            folder.path.mkdir(exist_ok=True)
+            (folder.path / name).write_text("no base model")
+        raise KeyboardInterrupt
+    log = {"flower.log": b"no base model"} if left else {}
+    assert files(folder.path) == before | log
+    assert [entry.name for entry in folder.path.parent.iterdir()] == ["run"]
+
+
+def test_a_run_put_aside_by_a_killed_process_comes_back(folder):
+    folder.write_result(make_result(parse({}), tasks=["dvqa"], last=50.0))
+    before = files(folder.path)
+    aside = folder.path.with_name(".run.replaced")
+    folder.path.rename(aside)
+    with pytest.raises(RunFolderError, match="no finished run"):
+        finished_runs([folder.path.parent])
+    with replacing(folder.path):
+        pass
+    assert files(folder.path) == before
+    assert not aside.exists()
+
+
+def test_nothing_to_replace(tmp_path):
+    with replacing(tmp_path / "none"):
+        pass
+    assert not (tmp_path / "none").exists()
+    with replacing(tmp_path):
+        assert tmp_path.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".git", "data"])
-def test_clear_refuses_foreign_files(folder, name):
+def test_foreign_files_are_never_replaced(folder, name):
     (folder.path / name).mkdir()
     before = files(folder.path)
-    with pytest.raises(RunFolderError, match="not a run's"):
-        clear(folder.path)
+    with pytest.raises(RunFolderError, match="not a run's"), replacing(folder.path):
+        pass
     assert files(folder.path) == before
 
 
-def test_clear_refuses_what_only_looks_like_a_run(tmp_path):
+def test_what_only_looks_like_a_run_is_never_replaced(tmp_path):
+    def refuses(path, words):
+        with pytest.raises(RunFolderError, match=words), replacing(path):
+            pass
+
     (tmp_path / "state").mkdir()
-    with pytest.raises(RunFolderError, match="does not hold a run's configuration"):
-        clear(tmp_path)
+    refuses(tmp_path, "does not hold a run's configuration")
     (tmp_path / "config.json").write_text('{"name": "something else"}')
-    with pytest.raises(RunFolderError, match="does not hold a run's configuration"):
-        clear(tmp_path)
+    refuses(tmp_path, "does not hold a run's configuration")
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
-    with pytest.raises(RunFolderError, match="is not a folder"):
-        clear(link)
+    refuses(link, "is not a folder")
     assert (tmp_path / "state").exists()
 
 

@@ -20,6 +20,14 @@ def test_events_come_back_in_order(tmp_path):
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_line_ends_at_a_line_feed_and_nowhere_else(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    odd = "a\u2028b\u2029c\u0085d\x1ce"
+    ledger.record("note", text=odd)
+    ledger.record("note", text="after")
+    assert [event["text"] for event in ledger.read()] == [odd, "after"]
+
+
 def test_another_writer_continues(tmp_path):
     for number in range(3):
         Ledger(tmp_path / "l").record("note", number=number)

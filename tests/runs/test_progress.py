@@ -11,11 +11,19 @@ def event(kind: str, time: float, **fields) -> dict:
     return {"event": kind, "time": time, **fields}
 
 
-def a_run(stages: int = 3, rounds: int = 2, round_seconds: float = 10.0, column: float = 2.0):
+def a_run(
+    stages: int = 3,
+    rounds: int = 2,
+    round_seconds: float = 10.0,
+    column: float = 2.0,
+    columns: list[int] | None = None,
+):
     """Events of a run whose rounds and evaluations take constant times."""
     now = 100.0
     names = [f"task{number}" for number in range(1, stages + 1)]
-    yield event("run-started", now, method="disco", stages=names, rounds=rounds, clients=5)
+    told = {} if columns is None else {"columns": columns}
+    yield event("run-started", now, method="disco", stages=names, rounds=rounds, clients=5, **told)
+    columns = columns or list(range(1, stages + 1))
     for stage in range(1, stages + 1):
         yield event("stage-started", now, stage=stage, tasks=[names[stage - 1]])
         for number in range(1, rounds + 1):
@@ -34,12 +42,13 @@ def a_run(stages: int = 3, rounds: int = 2, round_seconds: float = 10.0, column:
             )
             now += round_seconds
             yield event("round-finished", now, stage=stage, round=number, seconds={}, bytes={})
-        for task in range(1, stage + 1):
+        total = columns[stage - 1]
+        for task in range(1, total + 1):
             now += column
             yield event(
-                "evaluate-progress", now, stage=stage, task=names[task - 1], done=task, total=stage
+                "evaluate-progress", now, stage=stage, task=f"t{task}", done=task, total=total
             )
-        yield event("stage-evaluated", now, stage=stage, accuracy=[50.0] * stage, seconds=1.0)
+        yield event("stage-evaluated", now, stage=stage, accuracy=[50.0] * total, seconds=1.0)
     yield event("run-finished", now, last=50.0, avg=60.0, seconds={}, bytes={})
 
 
@@ -54,9 +63,12 @@ def test_lines_name_stage_round_client_and_loss():
     assert progress.finished
 
 
-@pytest.mark.parametrize(("stages", "rounds"), [(1, 1), (3, 2), (8, 3)])
-def test_time_left_is_exact_once_rounds_and_evaluations_have_been_seen(stages, rounds):
-    events = list(a_run(stages, rounds))
+@pytest.mark.parametrize(
+    ("stages", "rounds", "columns"),
+    [(1, 1, None), (3, 2, None), (8, 3, None), (4, 2, [3, 6, 9, 12]), (2, 1, [4, 5])],
+)
+def test_time_left_is_exact_once_rounds_and_evaluations_have_been_seen(stages, rounds, columns):
+    events = list(a_run(stages, rounds, columns=columns))
     end = events[-1]["time"]
     progress, measured = RunProgress(), False
     for entry in events:

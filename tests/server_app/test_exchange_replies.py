@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import DEFAULT_TTL, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from in_process_grid import InProcessGrid
 
@@ -101,3 +102,32 @@ def test_a_view_of_some_nodes_sees_replies_at_once(timeout):
     start = time.monotonic()
     assert sorted(nodes(view.send_and_receive(messages, timeout=timeout))) == [0, 2]
     assert time.monotonic() - start < 1.0
+
+
+def test_a_message_expires_soon_after_it_is_waited_for():
+    grid = SlowGrid([0.0, 0.0])
+    list(exchange(grid, grid.messages(), 30.0))
+    PromptGrid(grid, [1]).send_and_receive(grid.messages()[1:], timeout=30.0)
+    assert len(grid.sent) == 3
+    assert all(30.0 < message.metadata.ttl < 60.0 for message in grid.sent)
+
+
+def test_without_a_timeout_messages_keep_flowers_time_to_live():
+    grid = SlowGrid([0.0])
+    list(exchange(grid, grid.messages(), math.inf))
+    assert grid.sent[0].metadata.ttl == DEFAULT_TTL
+
+
+def test_what_a_strategy_sees_passes_an_inspection():
+    grid = SlowGrid([0.0, 0.0])
+
+    def inspect(message, reply):
+        assert reply.metadata.reply_to_message_id == message.metadata.message_id
+        if message.metadata.dst_node_id == 1:
+            return Message(Error(0, "no good"), reply_to=message)
+        return reply
+
+    view = PromptGrid(grid, [0, 1], inspect=inspect)
+    replies = view.send_and_receive(grid.messages(), timeout=5.0)
+    errors = {r.metadata.src_node_id: r.has_error() for r in replies}
+    assert errors == {0: False, 1: True}

@@ -19,7 +19,7 @@ from server_app.nodes import gather_clients, wait_for_nodes
 
 def gather(grid, **changes):
     said = []
-    config = parse(run_config(Path("model"), Path("run"), **changes))
+    config = parse(run_config(Path("mini"), Path("run"), **changes))
     return gather_clients(grid, config, 0.0, said.append), said
 
 

@@ -11,10 +11,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from in_process_grid import InProcessGrid
 
 from fcit_app.errors import RunError
-from server_app.guard import cleaned, error_text, judge
+from server_app.guard import LARGEST_CHANGE, cleaned, judge
+from strategies.replies import error_text
 
 BAD = 3
 """A participant of the first round of the runs below."""
+
+TASKS = ("chart", "imagenet-r")
 
 
 def arrays_of(reply):
@@ -78,6 +81,10 @@ def announced(**facts):
     return with_first_array(change)
 
 
+def scaled(factor):
+    return with_first_array(lambda a: Array((np.float32(factor) * (a + 1)).astype(np.float32)))
+
+
 PROBLEMS = {
     "nan": (poke(np.nan), "holds values that are not finite"),
     "inf": (poke(-np.inf), "holds values that are not finite"),
@@ -105,6 +112,10 @@ PROBLEMS = {
     "absurd": (metric("num-examples", 10**12), "num-examples is 1000000000000"),
     "fraction": (metric("num-examples", 3.5), r"num-examples is 3\.5"),
     "list": (metric("num-examples", [3]), r"num-examples is \[3\]"),
+    "far": (scaled(1e30), r"the change has norm \S+e\+3\d, more than "),
+    "no tasks": (without_metric("examples/imagenet-r"), "examples/imagenet-r is None, not a whole"),
+    "task": (metric("examples/imagenet-r", -1), "examples/imagenet-r is -1, not a whole number"),
+    "sum": (metric("examples/imagenet-r", 2), "the tasks' examples add up to 5?2?, not to "),
     "nan loss": (metric("train-loss", float("nan")), "train-loss is nan, not a finite number"),
     "no loss": (without_metric("train-loss"), "train-loss is None"),
     "nan seconds": (metric("seconds", float("nan")), "seconds is nan"),
@@ -123,6 +134,7 @@ def pair(change=lambda reply: None):
 
     sent = Message(RecordDict({"adapter": record(), "config": ConfigRecord()}), 5, "train")
     metrics = {"num-examples": 4, "train-loss": 1.5, "seconds": 0.1, "client": 0}
+    metrics |= {"examples/chart": 3, "examples/imagenet-r": 1}
     content = RecordDict({"adapter": record(), "metrics": MetricRecord(metrics)})
     reply = Message(content, reply_to=sent)
     change(reply)
@@ -132,15 +144,31 @@ def pair(change=lambda reply: None):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_problem_is_named(name):
     change, reason = PROBLEMS[name]
-    found = judge(*pair(change), most_examples=40)
+    found = judge(*pair(change), most_examples=40, tasks=TASKS)
     assert found is not None
     assert re.search(reason, found), found
 
 
 def test_an_honest_reply_passes():
-    assert judge(*pair(), most_examples=40) is None
-    assert judge(*pair(metric("train-loss", 2)), most_examples=4) is None
-    assert judge(*pair(without_metric("seconds")), most_examples=4) is None
+    assert judge(*pair(), most_examples=40, tasks=TASKS) is None
+    assert judge(*pair(metric("train-loss", 2)), most_examples=4, tasks=TASKS) is None
+    assert judge(*pair(without_metric("seconds")), most_examples=4, tasks=TASKS) is None
+
+
+def test_the_change_counts_and_not_the_values():
+    def both(value):
+        sent, reply = pair()
+        for record in (sent.content["adapter"], reply.content["adapter"]):
+            for key in record:
+                record[key] = Array(np.full(record[key].shape, value, np.float32))
+        return sent, reply
+
+    sent, reply = both(1e6)
+    assert judge(sent, reply, 40, TASKS) is None
+    # 12 values in all, 6 of them changed: their root mean square is the change over sqrt(2).
+    for change, good in ((LARGEST_CHANGE, True), (2 * LARGEST_CHANGE, False)):
+        poked = with_first_array(lambda a, change=change: Array(a + np.float32(change)))
+        assert (judge(*pair(poked), 40, TASKS) is None) == good
 
 
 def test_what_was_not_judged_goes_no_further():
@@ -170,7 +198,7 @@ def test_what_was_not_judged_goes_no_further():
 def test_an_error_reply_speaks_in_the_clients_words(reason, text):
     assert error_text(Error(code=2, reason=reason)) == text
     sent, _ = pair()
-    assert judge(sent, Message(Error(2, reason), reply_to=sent), 40) == text
+    assert judge(sent, Message(Error(2, reason), reply_to=sent), 40, TASKS) == text
 
 
 def run_with(tiny_folder, out, change, method="disco", **settings):
@@ -199,7 +227,9 @@ def without_the_client(request, tiny_folder, tmp_path_factory):
     return request.param, folder.load_state()[0]
 
 
-@pytest.mark.parametrize("name", ["nan", "extra key", "dtype", "garbage", "absurd", "nan seconds"])
+@pytest.mark.parametrize(
+    "name", ["nan", "extra key", "dtype", "garbage", "absurd", "nan seconds", "far"]
+)
 def test_a_bad_client_is_as_if_it_had_not_been_there(
     without_the_client, tiny_folder, tmp_path, name
 ):
@@ -253,7 +283,7 @@ def test_without_any_identity_the_run_fails_and_says_why(tiny_folder, tmp_path):
     def fail(client, message):
         return "error" if message.metadata.message_type == "query.identity" else None
 
-    with pytest.raises(RunError, match=r"The first reason: client \d: error 2: injected failure"):
+    with pytest.raises(RunError, match=r"The first reason: client \d: injected failure"):
         serve(
             config := run_config(tiny_folder, tmp_path / "run"),
             InProcessGrid(app, 5, fail=fail, run_config=config),

@@ -41,9 +41,12 @@ def test_totals_of_nothing():
 def test_a_client_counts_once_a_stage_and_subspace():
     totals = Totals()
     for _ in range(3):
-        totals.add_samples("figureqa", 1, client=4, examples=20)
-    totals.add_samples("figureqa", 1, client=2, examples=7)
-    assert totals.samples == {1: {"figureqa": {4: 20, 2: 7}}}
+        totals.add_samples(2, 1, client=4, examples={"figureqa": 20, "dvqa": 3})
+    totals.add_samples(2, 1, client=2, examples={"figureqa": 7})
+    totals.add_samples(3, 1, client=2, examples={"figureqa": 5})
+    assert totals.samples == {
+        1: {"figureqa": {(2, 4): 20, (2, 2): 7, (3, 2): 5}, "dvqa": {(2, 4): 3}}
+    }
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from in_process_grid import InProcessGrid
 import server_app.app
 from client_app.app import app as client_app
 from fcit_app.errors import ConfigError, ModelError, RunError, RunFolderError, reason_of
+from server_app.journal import LOGGER
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tiny_folder, tmp_path):
@@ -34,11 +35,11 @@ import server_app.app, client_app.app
 from app_runs import context_of
 from fcit_app.errors import ConfigError
 config = {"preset": "mini", "roudns": 3, "beta": -1.0, "train.rank": 0, "tasks": "imagenet",
-          "out": sys.argv[1]}
+          "out": sys.argv[1], "aggregator": "fedyogi", "aggregator.arguments": "etta=1"}
 try:
     server_app.app.app(None, context_of(config))
 except ConfigError as error:
-    assert len(error.problems) == 4, error
+    assert len(error.problems) == 5, error
     print(error)
 assert "torch" not in sys.modules
 """
@@ -49,9 +50,31 @@ assert "torch" not in sys.modules
         env={"PYTHONPATH": ":".join(p for p in sys.path if p), "HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    for words in ("roudns", "'rounds'", "beta", "train.rank", "'imagenet-r'"):
+    for words in ("roudns", "'rounds'", "beta", "train.rank", "'imagenet-r'", "'eta'"):
         assert words in done.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_relative_model_is_refused(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_folder.parent)
+    with pytest.raises(ConfigError, match=r"model\.name: 'tiny.*' is a relative path.*absolute"):
+        serve(run_config(tiny_folder.name, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["disco", "zero-shot"])
+def test_the_log_names_the_folder_first_and_last(
+    tiny_folder, tmp_path, monkeypatch, caplog, method
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LOGGER, "handlers", [caplog.handler])
+    serve(run_config(tiny_folder, "run", method=method, tasks="imagenet-r"))
+    folder = tmp_path / "run"
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[-1] == f"The run's result and report are in {folder}"
+    assert lines.index(f"The run's folder is {folder}") < lines.index(
+        next(line for line in lines if "started" in line)
+    )
 
 
 def test_too_few_clients_leave_no_folder(tiny_folder, tmp_path, monkeypatch):

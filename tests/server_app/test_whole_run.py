@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from app_runs import events, run_config, serve
+from flwr.app import Array, ArrayRecord
 from in_process_grid import InProcessGrid
 
 from client_app.app import app as client_app
@@ -16,7 +19,7 @@ from fcit_app.runs.progress import RunProgress
 from server_app.sampling import draw_participants
 
 FIELDS = {
-    "run-started": {"stages", "rounds", "clients", "method"},
+    "run-started": {"stages", "rounds", "clients", "method", "columns"},
     "stage-started": {"stage", "tasks"},
     "round-started": {"stage", "round", "participants"},
     "client-replied": {
@@ -55,20 +58,29 @@ def bits(folder):
     return {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()}, meta["bank"]
 
 
-def samples_of(folder, stage):
-    """Training samples in a stage of every client that took part in it."""
+def clients_of(folder):
+    """Clients that took part in each stage."""
     config = parse(folder.read_config())
-    stages = make_stages(config)
-    clients = {
-        client
-        for number in range(1, config.rounds + 1)
-        for client in draw_participants(
-            range(5), config.clients_per_round, config.seed, stage, number
-        )
-    }
-    benchmark = load_benchmark(config)
-    return sum(
-        len(client_samples(benchmark, config, stages[stage - 1], client, 5)) for client in clients
+    return [
+        {
+            client
+            for number in range(1, config.rounds + 1)
+            for client in draw_participants(
+                range(5), config.clients_per_round, config.seed, stage.number, number
+            )
+        }
+        for stage in make_stages(config)
+    ]
+
+
+def samples_of(folder, stage):
+    """Training samples in a stage of every client that took part in it, by task."""
+    config = parse(folder.read_config())
+    benchmark, chosen = load_benchmark(config), make_stages(config)[stage - 1]
+    return Counter(
+        sample.task
+        for client in clients_of(folder)[stage - 1]
+        for sample in client_samples(benchmark, config, chosen, client, 5)
     )
 
 
@@ -102,7 +114,13 @@ def test_the_result_is_complete(finished, method):
     assert None not in numbers
     assert all(value > 0 for value in (result.seconds.train, result.seconds.evaluate))
     assert result.seconds.total >= result.seconds.train + result.seconds.evaluate
-    assert result.bytes.up == result.bytes.down > 0
+    # What goes up beside the arrays that went down: one token a stage and client.
+    asked = [len(stage) for stage in clients_of(finished[method])] if method == "disco" else []
+    token = ArrayRecord({"total": Array(np.zeros(1024, np.float32))}).count_bytes()
+    assert result.bytes.up == result.bytes.down + token * sum(asked)
+    assert result.bytes.down > 0
+    rounds = [event["bytes"] for event in events(finished[method], "round-finished")]
+    assert sum(entry["up"] for entry in rounds) == result.bytes.up
 
 
 def test_disco_keeps_one_subspace_per_task(finished):
@@ -114,7 +132,7 @@ def test_disco_keeps_one_subspace_per_task(finished):
     ]
     _, meta = folder.load_state()
     for stage, subspace in enumerate(subspaces, start=1):
-        expected = samples_of(folder, stage)
+        expected = samples_of(folder, stage).total()
         assert subspace.samples == expected
         assert meta["bank"]["subspaces"][stage - 1]["count"] == expected
 
@@ -123,7 +141,7 @@ def test_finetune_keeps_one_adapter_for_all(finished):
     folder = finished["finetune"]
     (only,) = folder.read_result().subspaces
     assert only.task_counts == {
-        task: samples_of(folder, stage) for stage, task in enumerate(TASKS, start=1)
+        task: samples_of(folder, stage)[task] for stage, task in enumerate(TASKS, start=1)
     }
 
 
@@ -228,9 +246,16 @@ def test_another_order_of_tasks(tiny_folder, tmp_path):
 
 def test_a_capability_stage_pools_its_tasks(tiny_folder, tmp_path):
     config = run_config(tiny_folder, tmp_path / "run", setting="capability", tasks="chart,math")
-    result = serve(config).read_result()
+    folder = serve(config)
+    result = folder.read_result()
     assert [len(row) for row in result.accuracy] == [3, 6]
     assert result.tasks[:3] == ["arxivqa", "figureqa", "dvqa"]
+    found = Counter()
+    for subspace in result.subspaces:
+        assert subspace.samples == sum(subspace.task_counts.values())
+        found.update(subspace.task_counts)
+    assert found == samples_of(folder, 1) + samples_of(folder, 2)
+    assert set(found) == set(result.tasks)
 
 
 def test_a_frozen_projector_stays_the_bases_own(tiny_folder, tmp_path):

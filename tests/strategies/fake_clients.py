@@ -31,10 +31,12 @@ for _name, _settings in {
     "FedAdam": {},
     "FedYogi": {},
     "FedAdagrad": {},
+    "FedProx": {"proximal_mu": 0.1},
     "FedMedian": {},
     "FedTrimmedAvg": {"beta": 0.2},
     "Krum": {"num_malicious_nodes": 0},
     "MultiKrum": {"num_malicious_nodes": 0, "num_nodes_to_select": 2},
+    "Bulyan": {"num_malicious_nodes": 0},
 }.items():
 
     def _make(name: str = _name, settings: dict[str, Any] = _settings) -> Strategy:
@@ -125,9 +127,9 @@ def empty_bank() -> ArrayRecord:
     return to_record({f"projector/{k}": v for k, v in initial_projector().items()})
 
 
-def make_disco(inner: str = "FedAvg", **settings: Any) -> Disco:
-    """DISCO over one of Flower's strategies."""
-    return Disco(INNERS[inner], new_adapter, **settings)
+def make_disco(inner: str | Callable[[], Strategy] = "FedAvg", **settings: Any) -> Disco:
+    """DISCO over one of Flower's strategies, by its name in `INNERS` or its factory."""
+    return Disco(INNERS[inner] if isinstance(inner, str) else inner, new_adapter, **settings)
 
 
 def play(
@@ -151,12 +153,17 @@ def play(
 
 
 def stock_alone(
-    inner: str, app: ClientApp, clients: list[int], start: dict[str, np.ndarray], rounds: int
+    inner: str | Callable[[], Strategy],
+    app: ClientApp,
+    clients: list[int],
+    start: dict[str, np.ndarray],
+    rounds: int,
 ) -> dict[str, np.ndarray]:
     """A stock Flower strategy run alone on some clients, replies sorted, cast to float32."""
     from in_process_grid import InProcessGrid
 
-    grid, strategy, arrays = InProcessGrid(app, clients), INNERS[inner](), to_record(start)
+    strategy = INNERS[inner]() if isinstance(inner, str) else inner()
+    grid, arrays = InProcessGrid(app, clients), to_record(start)
     for server_round in range(1, rounds + 1):
         messages = strategy.configure_train(server_round, arrays, ConfigRecord(), grid)
         replies = grid.send_and_receive(messages)

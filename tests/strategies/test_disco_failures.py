@@ -91,6 +91,25 @@ def test_a_malformed_token_keeps_its_client_out(bad, named, malformed):
     assert named in rejection.reason
 
 
+@pytest.mark.parametrize("stype", ["numpy.ndarray", "pickle"])
+def test_a_token_that_cannot_be_read_keeps_its_client_out(stype):
+    text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2**60,)}\n".replace(
+        "2**60", str(2**60)
+    )
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+    def spoil(replies):
+        for reply in replies:
+            if reply.metadata.src_node_id == 1000 and "token" in reply.content:
+                reply.content["token"]["total"] = Array("float32", (WIDTH,), stype, data)
+        return replies
+
+    disco = make_disco()
+    play(disco, InProcessGrid(client_app(), 2, reorder=spoil), empty_bank())
+    assert list(disco.assignment) == [1]
+    assert "cannot be read" in disco.rejected[0].reason
+
+
 @pytest.mark.parametrize("count", [0, -4, 2**60])
 def test_an_impossible_count_keeps_its_client_out(count):
     app = client_app(count=lambda c: count if c == 1 else samples(c))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from tiny_llava import toy_samples
+from torch import Tensor
 from torch.nn import Parameter
 from toy_banks import RANK, SCALING, fingerprint, random_bank, same_bits
 
@@ -215,6 +216,65 @@ def test_fit_equals_a_plain_loop_over_the_models_own_loss(
         expected = read_parameters(handles)
     for name in expected:
         np.testing.assert_allclose(actual.arrays[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_proximal_terms_gradient_is_mu_times_the_way_gone(
+    tiny_base: BaseModel, tiny_vision: VisionFeatures, start: Arrays, run: Any
+) -> None:
+    """Plain descent with FedProx's gradient, g + mu (w - w_0), takes the same two steps."""
+    mu = 3.0
+    handles = parameter_handles(tiny_base.adapted, projector=True)  # type: ignore[arg-type]
+    seen: dict[str, list[Tensor]] = {}
+    config = dataclasses.replace(CONFIG, steps=2, max_gradient_norm=None, proximal_mu=mu)
+
+    def note(step: int, total: int, loss: float) -> None:
+        for name, handle in handles.items():
+            seen.setdefault(name, []).append(handle.detach().clone())
+
+    gradients: list[dict[str, Tensor]] = []
+    cut = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters: Any, norm: float) -> Tensor:
+        gradients.append({n: h.grad.clone() for n, h in handles.items() if h.grad is not None})
+        return cut(parameters, norm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+        run(start, config=config, on_step=note)
+    collator = Collator(tiny_base, SAMPLES)
+    parameters = list(handles.values())
+    batches = list(shuffled_batches(len(SAMPLES), 4, 2, seed=1))
+    with preserved(tiny_base.model, parameters):
+        for step, places in enumerate(batches):
+            now = start if step == 0 else {name: seen[name][0].numpy() for name in seen}
+            load_parameters_(handles, now)
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+            features = tiny_vision.of([SAMPLES[place] for place in places])
+            loss = answer_loss(tiny_base, collator.batch(places), features)
+            plain = torch.autograd.grad(loss, parameters)
+            for (name, got), gradient in zip(gradients[step].items(), plain, strict=True):
+                wanted = gradient + mu * torch.from_numpy(now[name] - start[name])
+                torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+    pulled = max(float((mu * (seen[n][0] - torch.from_numpy(start[n]))).abs().max()) for n in seen)
+    assert pulled > 1e-3, "the term must matter for the comparison to say anything"
+
+
+def test_a_proximal_term_holds_training_near_its_start(start: Arrays, run: Any) -> None:
+    def distance(mu: float) -> float:
+        arrays = run(start, config=dataclasses.replace(CONFIG, steps=8, proximal_mu=mu)).arrays
+        return float(sum(np.square(arrays[name] - start[name]).sum() for name in start))
+
+    free, held, tight = distance(0.0), distance(1.0), distance(100.0)
+    assert tight < held < free
+
+
+def test_without_a_proximal_term_nothing_changes(start: Arrays, run: Any) -> None:
+    free, none = run(start), run(start, config=dataclasses.replace(CONFIG, proximal_mu=0.0))
+    assert same_bits(free.arrays, none.arrays) and free.losses == none.losses
+    held = run(start, config=dataclasses.replace(CONFIG, proximal_mu=1.0))
+    assert held.losses[0] == free.losses[0], "the loss told is the answers' own"
+    assert not same_bits(held.arrays, free.arrays)
 
 
 def test_rates_of_adapter_and_projector_are_apart(start: Arrays, run: Any) -> None:

@@ -1,0 +1,41 @@
+"""What this room needs to know of a run's configuration; the room below depends on no other."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Sizes(Protocol):
+    """Numbers of samples, over all clients together."""
+
+    @property
+    def train_samples(self) -> int:
+        """Training samples of a task."""
+
+    @property
+    def test_samples(self) -> int:
+        """Test samples of a task; validation has as many."""
+
+    @property
+    def min_samples(self) -> int:
+        """Fewest training samples of a client."""
+
+
+class DataSettings(Protocol):
+    """The part of a run's configuration that decides its data; ``RunConfig`` is one."""
+
+    @property
+    def seed(self) -> int:
+        """Draws pictures and shards."""
+
+    @property
+    def beta(self) -> float:
+        """Dirichlet concentration of the shards' sizes."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in order: tasks or capabilities."""
+
+    @property
+    def data(self) -> Sizes:
+        """How many samples there are."""

@@ -1,0 +1,104 @@
+"""What would fail after a run has begun is told before, all of it at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from fcit_app.config import flatten, parse
+from fcit_app.data.load import MiniBenchmark
+from fcit_app.data.stages import client_samples, make_stages
+from fcit_app.errors import ConfigError, DataError
+from fcit_app.preflight import foreseen, preflight
+
+
+def problems(clients=None, **changes) -> list[str]:
+    flat = {key.replace("__", ".").replace("_", "-"): value for key, value in changes.items()}
+    return foreseen(flatten(parse(flat)), clients)
+
+
+@pytest.mark.parametrize("setting", ["task", "capability"])
+@pytest.mark.parametrize("method", ["disco", "blind", "zero-shot"])
+def test_the_presets_have_no_problems(setting, method):
+    assert problems(5, setting=setting, method=method) == []
+
+
+def test_too_few_clients():
+    (only,) = problems(2, clients_per_round=3)
+    assert "--clients 3" in only
+    assert "num-supernodes=3" in only
+    assert problems(None, clients_per_round=3) == []
+    assert problems(1, clients_per_round=3, method="zero-shot") == []
+
+
+def test_too_few_samples():
+    few = {"data__train_samples": 20, "data__min_samples": 8}
+    (only,) = problems(3, **few)
+    assert only.startswith("data.train-samples: 20 ")
+    assert "at least 24" in only
+    assert problems(2, **few) == []
+
+
+def test_a_capability_pools_the_samples_of_its_tasks():
+    # 48 samples for the clients: `other` has two tasks, the rest have three or more.
+    few = {"data__min_samples": 8, "setting": "capability", "beta": 1e6}
+    assert problems(6, data__train_samples=24, **few) == []
+    (only,) = problems(6, data__train_samples=23, **few)
+    assert "at least 24" in only
+    assert problems(6, data__train_samples=16, tasks="general,chart", **few) == []
+
+
+def test_a_hopeless_beta():
+    (only,) = problems(5, beta=0.001)
+    assert only.startswith("stage imagenet-r: beta = 0.001 hardly ever gives each of 5 clients")
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.1, 0.2, 0.5])
+def test_it_deals_as_the_clients_will(beta, monkeypatch):
+    monkeypatch.setattr("fcit_app.data.partition._MOST_DRAWS", 3)
+    config = parse(
+        {"beta": beta, "tasks": "dvqa,iconqa", "data.train-samples": 40, "data.min-samples": 4}
+    )
+    benchmark = MiniBenchmark(config.seed, 40, 1)
+    try:
+        for stage in make_stages(config):
+            client_samples(benchmark, config, stage, 0, 3)
+        holds = True
+    except DataError:
+        holds = False
+    assert (foreseen(flatten(config), 3) == []) == holds
+
+
+def test_blind_exchanges_pictures_between_at_least_two_samples():
+    few = {"data__train_samples": 1, "data__test_samples": 1, "data__min_samples": 1}
+    found = problems(method="blind", **few)
+    assert [problem.split(":")[0] for problem in found] == [
+        "data.train-samples",
+        "data.test-samples",
+    ]
+    assert problems(method="zero-shot", **few) == []
+
+
+def test_missing_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert problems(model__name="here", identity__encoder="clip:./here") == []
+    assert problems(model__name=str(tmp_path / "here")) == []
+    for encoder in ("clip:/nope", "clip:./nope", "sentence-transformers:a/b/c"):
+        (only,) = problems(identity__encoder=encoder)
+        assert only.startswith(f"identity.encoder: '{encoder}' is not allowed")
+    for name in ("sentence-transformers:all-MiniLM-L6-v2", "clip:openai/clip-vit-large-patch14"):
+        assert problems(identity__encoder=name) == []  # may lie in the local cache
+    (only,) = problems(model__name="llava")
+    assert only.startswith("model.name: 'llava' is not allowed; allowed: mini, or a folder")
+
+
+def test_everything_is_told_at_once():
+    flat = {"model.name": "/nope", "identity.encoder": "clip:/nope", "beta": 0.001}
+    with pytest.raises(ConfigError) as caught:
+        preflight(parse(flat | {"clients-per-round": 9}), 5)
+    assert len(caught.value.problems) == 4
+    # Beside wrong values, what can be judged without them.
+    with pytest.raises(ConfigError) as caught:
+        parse(flat | {"seed": -1, "tasks": "imagenet"}, [foreseen])
+    keys = [problem.split(":")[0] for problem in caught.value.problems]
+    assert keys == ["seed", "tasks", "model.name", "identity.encoder"]
