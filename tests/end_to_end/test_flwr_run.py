@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -19,29 +20,59 @@ from fcit_app.runs import read_ledger, read_result
 BIN = Path(sys.executable).parent
 
 
-def _processes_with(marker: str) -> list[psutil.Process]:
-    """Processes whose environment or command line names the marker."""
+MARK = "FCIT_TEST"
+"""Environment variable that a test's processes inherit, whatever becomes of their parents."""
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    """Living processes that carry a test's mark."""
     found = []
     for process in psutil.process_iter():
         try:
-            told = " ".join([*process.environ().values(), *process.cmdline()])
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
             continue
-        if marker in told and process.pid != os.getpid():
-            found.append(process)
     return found
 
 
-def _fcit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "fcit", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+def _run(
+    command: list[str | Path], mark: str, cwd: Path, environment: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
+    """Run a command whose processes carry the mark."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**environment, MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.pid in [found.pid for found in _marked(mark)]  # the search can find
+        try:
+            out, err = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def test_disco_from_the_command_line(tmp_path: Path) -> None:
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """A mark of this test's own; whatever still carries it in the end is ended."""
+    mark = uuid.uuid4().hex
+    yield mark
+    left = _marked(mark)
+    for process in left:
+        process.terminate()
+    psutil.wait_procs(left, timeout=20)
+
+
+def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
     """From a working directory that is not the checkout: bundle and weights are found."""
     out = tmp_path / "run"
-    done = _fcit("run", "--preset", "mini-smoke", "--json", "--out", str(out), cwd=tmp_path)
+    command = [BIN / "fcit", "run", "--preset", "mini-smoke", "--out", out]
+    done = _run([*command, "--json"], mark, tmp_path)
     assert done.returncode == 0, done.stderr
     result = read_result(out)
     assert json.loads(done.stdout) == result.model_dump()
@@ -54,62 +85,49 @@ def test_disco_from_the_command_line(tmp_path: Path) -> None:
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert (out / "state" / "round.safetensors").is_file()
     assert "round 1/1" in done.stderr and "loss" in done.stderr
-    assert not _processes_with(str(out))
+    assert not _marked(mark)
 
-    again = _fcit("run", "--preset", "mini-smoke", "--out", str(out), cwd=tmp_path)
+    again = _run(command, mark, tmp_path)
     assert again.returncode == 2
     assert "already holds another run" in again.stderr
 
 
-def test_a_failing_run_says_why_and_exits_with_one(tmp_path: Path) -> None:
+def test_a_failing_run_says_why_and_exits_with_one(tmp_path: Path, mark: str) -> None:
     out = tmp_path / "run"
-    done = _fcit(
-        *["run", "--preset", "mini-smoke", "--method", "finetune", "--out", str(out)],
-        *["--set", "train.lr=1e30", "--set", "tasks=figureqa"],
-        cwd=tmp_path,
-    )
+    command = [BIN / "fcit", "run", "--preset", "mini-smoke", "--method", "finetune"]
+    changes = ["--set", "train.lr=1e30", "--set", "tasks=figureqa"]
+    done = _run([*command, *changes, "--out", out], mark, tmp_path)
     assert done.returncode == 1
-    assert "none of the clients" in done.stderr and "diverged" in done.stderr
+    assert "none of the participants" in done.stderr and "diverged" in done.stderr
     assert not (out / "result.json").exists()
-    assert not _processes_with(str(out))
+    assert not _marked(mark)
 
 
 @pytest.fixture
-def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Environment of somebody's own Flower; its daemon is ended afterwards."""
+def flower_home(tmp_path: Path) -> dict[str, str]:
+    """Environment of somebody's own Flower, whose daemon outlives the run."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    home = tmp_path / "flower-home"
-    yield {
+    return {
         **os.environ,
-        "FLWR_HOME": str(home),
+        "FLWR_HOME": str(tmp_path / "flower-home"),
         "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port),
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "PATH": f"{BIN}:{os.environ['PATH']}",
     }
-    left = _processes_with(str(home))
-    for process in left:
-        process.terminate()
-    psutil.wait_procs(left, timeout=20)
 
 
-def test_plain_flwr_run_with_flowers_defaults(tmp_path: Path, flower_home: dict[str, str]) -> None:
+def test_plain_flwr_run_with_flowers_defaults(
+    tmp_path: Path, mark: str, flower_home: dict[str, str]
+) -> None:
     """Two SuperNodes, Flower's local SuperLink, nothing of ours around it."""
     out = tmp_path / "run"
-    done = subprocess.run(
-        [
-            *[BIN / "flwr", "run", str(find_app_dir()), "--stream"],
-            *["--run-config", f"preset='mini-smoke' tasks='figureqa' out='{out}'"],
-        ],
-        cwd=tmp_path,
-        env=flower_home,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [BIN / "flwr", "run", find_app_dir(), "--stream"]
+    changes = f"preset='mini-smoke' tasks='figureqa' out='{out}'"
+    done = _run([*command, "--run-config", changes], mark, tmp_path, flower_home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "result.json").is_file(), done.stdout[-4000:]
     assert read_result(out).tasks == ["figureqa"]
