@@ -35,7 +35,8 @@ GATES: Mapping[str, float] = MappingProxyType(
         "key of trend": 85,
         "key of thing": 70,
         "neighbour": 75,
-        "entry": 45,
+        "entry": 40,
+        "place": 70,
     }
 )
 """Least accuracy in percent of each skill that a task rests on, on the base's own prompts."""
@@ -73,11 +74,11 @@ def table(pages: Mapping[str, Mapping[str, Any]]) -> str:
         "| skill | gate | " + " | ".join(names) + " |",
         "|---|---|" + "---|" * len(names),
     ]
-    for skill in sorted(next(iter(pages.values()))["skills"]):
+    for skill in sorted({skill for page in pages.values() for skill in page["skills"]}):
         cells = []
         for page in pages.values():
-            found = page["skills"][skill]
-            cells.append(f"{found['accuracy']:.1f} / {found['blind']:.1f}")
+            found = page["skills"].get(skill)
+            cells.append(f"{found['accuracy']:.1f} / {found['blind']:.1f}" if found else "–")
         gate = f"{GATES[skill]:.0f}" if skill in GATES else ""
         lines.append(f"| {skill} | {gate} | " + " | ".join(cells) + " |")
     means = " | ".join(f"{mean_of_gated(page):.1f}" for page in pages.values())

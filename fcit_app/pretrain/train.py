@@ -61,7 +61,7 @@ def learning_rate_factor(step: int, steps: int, warmup: int = 60) -> float:
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the finished model and its processor.")],
     seed: Annotated[int, typer.Option(help="Draws weights, pictures and questions.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 7000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 6000,
     pictures: Annotated[int, typer.Option(help="Pictures a step, nine questions each.")] = 16,
 ) -> None:
     """Pre-train one mini base and write it, with its skill table, to OUT."""

@@ -211,12 +211,13 @@ def table(random: Random) -> Table:
     count = random.choice([2, 3, 3])
     letters = tuple(random.sample(LETTERS, count))
     digits = tuple(random.randrange(10) for _ in range(count))
+    column = random.choice([1, 2])
     rows = sorted(random.sample(range(3), count))
     for line in rows:
         drawing.pen.line([(1, 16 * line + 15), (46, 16 * line + 15)], fill=(190, 190, 190))
     for line, letter, digit in zip(rows, letters, digits, strict=True):
         y = 16 * line - 3
         draw_text(drawing, letter, (3 + random.randint(-1, 1), y), f"letter {letter}", (20, 20, 20))
-        left = PATCH_SIZE + 3 + random.randint(-1, 1)
+        left = PATCH_SIZE * column + 3 + random.randint(-1, 1)
         draw_text(drawing, str(digit), (left, y), f"digit {digit}", (20, 20, 20))
     return Table(drawing, letters, digits)
