@@ -30,7 +30,7 @@ _MINI: dict[str, Scalar] = {
     "train.scaling": 2.0,
     "train.dropout": 0.0,
     "train.lr": 5e-3,
-    "train.projector-lr": 1e-3,
+    "train.projector-lr": 2e-4,
     "train.batch-size": 16,
     "train.steps": 20,
     "train.warmup": 0.03,
