@@ -37,6 +37,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
     ),
 }
 FEDERATED = ("finetune", "disco")
+REFERENCES = ("zero-shot", "blind", "centralized")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Where the run lies."""
+        if (self.order, self.seed) == ("published", 0) and self.method != "centralized":
+            return Path("runs/mini") / self.method  # what `make run` leaves
         return Path("runs/forgetting") / f"{self.order}-{self.method}-{self.seed}"
 
     @property
@@ -73,7 +76,7 @@ def cells(seeds: Sequence[int], orders: Sequence[str]) -> Iterator[Cell]:
         for order in orders:
             for method in FEDERATED:
                 yield Cell(method, order, seed)
-        for method in ("zero-shot", "blind", "centralized"):
+        for method in REFERENCES if seed == seeds[0] else ("centralized",):
             yield Cell(method, "published", seed)
 
 
@@ -93,7 +96,7 @@ def page(found: dict[Cell, RunResult], seeds: Sequence[int], orders: Sequence[st
         "",
         "Made by `python benchmarks/forgetting.py --out docs/results.md`; every number is a "
         "percentage of right answers on test samples. Mean ± standard deviation over seeds "
-        f"{', '.join(map(str, seeds))}; 200 test samples a task.",
+        f"{', '.join(map(str, seeds))}; 150 test samples a task.",
         "",
         "| order | method | " + " | ".join(tasks) + " | Last | Avg | BWT |",
         "|---" * (len(tasks) + 5) + "|",

@@ -24,6 +24,15 @@ def hello(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
+@app.query("prepare")
+def prepare(message: Message, context: Context) -> Message:
+    """Load what training needs, so that the first round finds this process ready."""
+    from client_app.worker import worker_of
+
+    worker_of(context.run_config).prepare()
+    return Message(RecordDict(), reply_to=message)
+
+
 @app.query("identity")
 def identity(message: Message, context: Context) -> Message:
     """Give the identity token of this client's data in a stage."""

@@ -64,6 +64,12 @@ class Worker:
     def _vision(self) -> VisionFeatures:
         return VisionFeatures(self._base)
 
+    def prepare(self) -> None:
+        """Load the base model and the text encoder."""
+        load_encoder(self.config.identity.encoder)
+        train = self.config.train
+        wrap(self._base, train.rank, train.scaling, train.dropout)
+
     def samples(self, stage: int, client: int, clients: int) -> tuple[Sample, ...]:
         """Give the training samples of a client in a stage (numbered from 1).
 

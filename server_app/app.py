@@ -16,7 +16,8 @@ from fcit_app.errors import reason_of
 from fcit_app.preflight import foreseen
 from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
 from server_app.journal import LOGGER, Journal
-from server_app.nodes import gather_clients
+from server_app.nodes import gather_clients, prepare_clients
+from server_app.sampling import draw_participants
 from strategies.aggregators import check_aggregator
 
 app = ServerApp()
@@ -105,6 +106,8 @@ def run_federated(
         clients=len(nodes),
         columns=[len(tasks_seen(stages, stage.number)) for stage in stages],
     )
+    first = draw_participants(nodes, config.clients_per_round, config.seed, 1, 1)
+    prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
     learning = Learning(config, load_benchmark(config), journal)
     learning.strategy.summary()
     learning.measure_zero_shot(tasks)

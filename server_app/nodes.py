@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
@@ -18,6 +18,9 @@ from strategies.replies import error_text
 
 HELLO_QUERY = f"{MessageType.QUERY}.hello"
 """Asks a node for its stable client id; a ClientApp answers it with ``@app.query("hello")``."""
+
+PREPARE_QUERY = f"{MessageType.QUERY}.prepare"
+"""Lets a node load what training needs; nobody waits for the answer."""
 
 CLIENTS = "clients"
 """Metric by which a node says how many clients share the data."""
@@ -37,6 +40,21 @@ class _Hello:
     node: int
     client: int
     clients: int
+
+
+def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
+    """Let nodes load base and encoder while the server is still busy with its own start.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the nodes are.
+    nodes : Iterable[int]
+        The first round's participants.
+    timeout : float
+        Seconds after which a message that was not delivered is dropped.
+    """
+    grid.push_messages([Message(RecordDict(), node, PREPARE_QUERY, ttl=timeout) for node in nodes])
 
 
 def gather_clients(

@@ -32,7 +32,7 @@ NAMED = {
     "fedavgm": (
         "FedAvgM",
         {"server_momentum": 0.9, "server_learning_rate": 0.5},
-        "server_learning_rate=0.5",
+        "server_learning_rate=0.5, server_momentum=0.9",
     ),
     "fedadam": ("FedAdam", {"eta": 0.2, "beta_1": 0.8}, "eta=0.2, beta_1=0.8"),
     "fedyogi": ("FedYogi", {"eta": 0.03, "tau": 1e-2}, "eta=0.03, tau=1e-2"),
@@ -78,7 +78,8 @@ def test_a_shared_projector_is_one_stock_strategy_over_all(inner):
 
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_one_subspace_is_the_stock_strategy(name):
-    class_name, settings, written = NAMED[name]
+    class_name, given, written = NAMED[name]
+    settings = {**AGGREGATORS[name].defaults, **given}
     app = client_app()
     disco = make_disco(make_aggregator(name, written))
     bank = play(disco, InProcessGrid(app, 7), empty_bank(), rounds=5)
