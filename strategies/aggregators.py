@@ -66,7 +66,7 @@ AGGREGATORS: dict[str, Aggregator] = {
     "fedavg": Aggregator(FedAvg),
     # Flower's momentum of 0 is FedAvg; 0.9 overshoots in the three rounds that a stage lasts.
     "fedavgm": Aggregator(FedAvgM, {"server_momentum": 0.3, "server_learning_rate": 0.7}),
-    # A client's round moves an adapter's numbers by about 0.01. At Flower's tau of 0.001 the server
+    # A client's round moves an adapter's numbers by hundredths. At Flower's tau of 0.001 the server
     # moves all of them equally far, the noise as well; and its memories, ten rounds and a hundred,
     # outlast a stage. (docs/LOG.md has the trials.)
     "fedadam": Aggregator(FedAdam, {"tau": 0.1, "beta_1": 0.2, "beta_2": 0.5}),
