@@ -66,6 +66,7 @@ def main(
 ) -> None:
     """Pre-train one mini base and write it, with its skill table, to OUT."""
     torch.set_num_threads(1)  # more threads are no faster at this size; run two seeds side by side
+    torch.set_flush_denormal(True)
     pretrain(out, seed, steps, pictures)
 
 
@@ -85,7 +86,6 @@ def pretrain(out: Path, seed: int, steps: int, pictures: int, skill_pictures: in
     skill_pictures : int
         Unseen pictures for the final skill table.
     """
-    torch.set_flush_denormal(True)
     tokenizer = build_tokenizer()
     lexicon = build_lexicon(tokenizer)
     model = build_model(tokenizer, seed).train()
