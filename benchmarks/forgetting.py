@@ -2,8 +2,9 @@
 
     python benchmarks/forgetting.py --out docs/results.md
 
-Every cell is a real ``fcit run`` into ``runs/forgetting``, or what ``make run`` left in ``runs/mini``;
-finished cells of the same configuration are kept, so the command can be stopped and started again.
+Every cell is a real ``fcit run`` into ``runs/forgetting``, or what ``make run`` left in
+``runs/mini``; finished cells of the same configuration are kept, so the command can be stopped
+and started again.
 Seeds draw pictures, shards, participants, adapters and batches.
 """
 
@@ -109,8 +110,8 @@ def page(found: dict[Cell, RunResult], seeds: Sequence[int], orders: Sequence[st
         "# Results on the mini benchmark",
         "",
         "Made by `python benchmarks/forgetting.py --out docs/results.md`; every number is a "
-        "percentage of right answers on test samples. Mean ± standard deviation over seeds "
-        f"{', '.join(map(str, seeds))}; 150 test samples a task.",
+        "percentage of right answers on 150 test samples. Mean ± standard deviation over seeds "
+        f"{', '.join(map(str, seeds))}; without ±, seed {seeds[0]} alone.",
         "",
         "| order | method | " + " | ".join(tasks) + " | Last | Avg | BWT |",
         "|---" * (len(tasks) + 5) + "|",
