@@ -8,8 +8,3 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Arrays = dict[str, Array]
 """Parameter name (PEFT's wire name, without the adapter's name) to float32 array."""
-
-
-def count_bytes(arrays: Arrays) -> int:
-    """Bytes that the arrays' numbers take, without keys or headers."""
-    return sum(array.nbytes for array in arrays.values())
