@@ -8,6 +8,9 @@
 PYTHON      ?= python3
 TORCH_INDEX ?=
 CLIENTS     ?= 5
+# Of `make table`: which tables and seeds; all of them take hours.
+CELLS       ?=
+SEEDS       ?= 0,1,2
 
 VENV      := .venv
 BIN       := $(VENV)/bin
@@ -20,7 +23,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check -c con
 TICK      := ( while sleep 8 >/dev/null; do echo "  … still installing"; done ) & tick=$$!; trap 'kill $$tick' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run smoke test lint format pretrain clean
+.PHONY: help setup run smoke table test lint format pretrain clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ run: $(READY) ## DISCO against fine-tuning on the mini benchmark, with a table a
 
 smoke: $(READY) ## the whole path at its smallest: two stages, a few steps
 	@$(BIN)/fcit run --preset mini-smoke --method disco --out runs/mini-smoke/disco --force
+
+table: $(READY) ## every method and ablation into docs/results.md (resumable; CELLS=hom-task,beta SEEDS=0 for a part)
+	@$(BIN)/python benchmarks/table.py $(if $(CELLS),--cells $(CELLS)) --seeds $(SEEDS) --out docs/results.md
 
 test: $(READY) ## run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -1,0 +1,85 @@
+"""A cell of a table: one real ``fcit run``, kept once it is finished."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcit_app.config import flatten, parse
+from fcit_app.runs import RunFolder, RunResult, read_result
+
+ROOT = Path("runs/table")
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9.,=+_-]+")
+_ALWAYS = ("preset", "method")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration: what it changes of its preset, as sorted pairs of key and value.
+
+    Cells of different tables that come to the same configuration are the same run in the same
+    folder.
+    """
+
+    changes: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, *changes: Mapping[str, object]) -> Cell:
+        """Make a cell of changes, later ones over earlier ones; what the preset says is left out.
+
+        Raises
+        ------
+        ConfigError
+            If a change is not allowed.
+        """
+        given = {"preset": "mini"}
+        for part in changes:
+            given |= {key: str(value) for key, value in part.items()}
+        wanted, usual = flatten(parse(given)), flatten(parse({"preset": given["preset"]}))
+        kept = {k: v for k, v in given.items() if k in _ALWAYS or wanted[k] != usual[k]}
+        return cls(tuple(sorted(kept.items())))
+
+    def __getitem__(self, key: str) -> str:
+        """Value of a key that it changes, or of its preset's."""
+        return str(flatten(parse(dict(self.changes)))[key])
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies: what it changes is its name."""
+        named = dict(self.changes)
+        parts = [f"{key}={value}" for key, value in named.items() if key not in _ALWAYS]
+        name = _NO_FILE_NAME.sub("_", ",".join(parts)) or "as-it-is"
+        return ROOT / named["preset"] / named["method"] / name
+
+    @property
+    def command(self) -> list[str]:
+        """The command that makes it."""
+        named = dict(self.changes)
+        given = ["--preset", named.pop("preset"), "--method", named.pop("method")]
+        sets = [part for key, value in named.items() for part in ("--set", f"{key}={value}")]
+        return ["fcit", "run", *given, *sets, "--out", str(self.folder), "--force"]
+
+    def is_done(self) -> bool:
+        """Whether its folder holds a finished run of the same configuration."""
+        if not (self.folder / "result.json").is_file():
+            return False
+        wanted = parse(dict(self.changes))
+        stored = parse(RunFolder(self.folder).read_config())
+        return stored.model_copy(update={"out": ""}) == wanted.model_copy(update={"out": ""})
+
+    def result(self) -> RunResult:
+        """Read its result; run it first unless it is finished.
+
+        Raises
+        ------
+        subprocess.CalledProcessError
+            If the run fails; it has said why.
+        """
+        if not self.is_done():
+            program = [str(Path(sys.executable).parent / "fcit"), *self.command[1:]]
+            subprocess.run(program, check=True)
+        return read_result(self.folder)
