@@ -80,7 +80,9 @@ class Timetable:
     def name(self) -> str:
         """Name of the stage: its label, or what is learnt, shortened to fit a line."""
         first, *more = self.whole
-        return self.label or (f"{first} + {len(more)} more" if more else first)
+        return self.label or " + ".join(
+            self.whole if len(more) < 2 else (first, f"{len(more)} more")
+        )
 
     def facts(self) -> dict[str, object]:
         """Lessons as JSON: ``slots``, or ``clients`` and ``others``, or ``everyone``."""
