@@ -82,10 +82,9 @@ class StageClients:
             if known is None:
                 continue
             self.tokens[client] = known.token
-            if known.counted:
-                self.counted.add(client)
             if known.subspace is not None and known.subspace in subspaces:
                 assignment[client] = known.subspace
+                self.counted |= {client} if known.counted else set()
 
     def identify(
         self,
