@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
@@ -10,7 +10,7 @@ from fcit_app.config.schema import FEDERATED_METHODS, KEYS
 from fcit_app.data.catalogue import tasks_of
 from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
-from fcit_app.data.stages import Stage, deal, make_stages
+from fcit_app.data.stages import deal, make_stages
 from fcit_app.errors import ConfigError, DataError
 
 
@@ -56,14 +56,10 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
-    try:
-        stages = make_stages(config)
-    except ConfigError:
-        return problems  # the scenario's file has been judged above
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
     if config.federated and clients is not None:
-        problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, stages, clients)
+        problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, clients)
     return problems
 
 
@@ -139,8 +135,12 @@ def _too_few_clients(config: RunConfig, clients: int) -> list[str]:
     ]
 
 
-def _cannot_be_dealt(config: RunConfig, stages: Sequence[Stage], clients: int) -> list[str]:
+def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
     """Deal all that is taught as the clients will; one that fails stands for all."""
+    try:
+        stages = make_stages(config)
+    except ConfigError:
+        return []  # the scenario's file has been judged by itself
     names = dict.fromkeys(name for stage in stages for name in stage.timetable.whole)
     sizes, each = {name: len(tasks_of(name)) for name in names}, config.data.train_samples
     pooled = min(sizes.values())
