@@ -14,6 +14,7 @@ from fcit_app.data.lesson import parse_lesson
 from fcit_app.data.load import load_benchmark
 from fcit_app.data.stages import lesson_samples
 from fcit_app.errors import ConfigError
+from fcit_app.runs.progress import RunProgress
 
 # Stage 2 brings two new tasks at once and one that returns; stage 3 brings nothing new.
 FILE = """
@@ -95,6 +96,10 @@ def test_the_ledger_tells_who_learnt_what(finished):
             if (e["stage"], e["round"]) == (event["stage"], event["round"])
         }
         assert replied == told
+    progress = RunProgress()
+    lines = [progress.consume(event) or "" for event in finished.ledger.read()]
+    assert any("stage 3/3 figureqa + super-clevr" in line for line in lines)
+    assert any(" · super-clevr · loss " in line for line in lines)
 
 
 def test_a_client_with_two_lessons_in_a_stage_counts_for_both(finished):
@@ -158,7 +163,8 @@ def test_every_method_learns_by_clients(tiny_folder, tmp_path, method):
 
 def test_the_official_slots_and_draw(tiny_folder, tmp_path):
     settings = {"tasks": "", "scenario": "het", "client_draw": "official", "clients_per_round": 5}
-    folder = serve(run_config(tiny_folder, tmp_path / "run", data__test_samples=1, **settings))
+    small = {"data__test_samples": 1, "train__steps": 1}
+    folder = serve(run_config(tiny_folder, tmp_path / "run", **small, **settings))
     result = folder.read_result()
     assert [len(row) for row in result.accuracy] == [5, 7, 8, 8, 8, 8, 8, 8]
     assert [len(s.task_counts) for s in result.subspaces] == [1] * 8
