@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp import ClientApp
 
 from fcit_app.arrays import Arrays
+from fcit_app.data.lesson import own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
 
 app = ClientApp()
@@ -35,12 +36,13 @@ def prepare(message: Message, context: Context) -> Message:
 
 @app.query("identity")
 def identity(message: Message, context: Context) -> Message:
-    """Give the identity token of this client's data in a stage."""
+    """Give the identity token of what this client learns in a stage."""
     client, clients = _identity(context)
     from client_app.worker import worker_of
 
-    stage = int(message.content.config_records["config"]["stage"])  # type: ignore[arg-type]
-    token = worker_of(context.run_config).token(stage, client, clients)
+    config = message.content.config_records["config"]
+    stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
+    token = worker_of(context.run_config).token(stage, client, clients, lesson)
     content = RecordDict(
         {
             "token": ArrayRecord({"total": Array(token.total)}),
@@ -70,7 +72,7 @@ def train(message: Message, context: Context) -> Message:
     sent = message.content.array_records
     worker = worker_of(context.run_config)
     result, examples = worker.train(
-        _arrays(dict(sent)), stage, number, client, clients, proximal_mu
+        _arrays(dict(sent)), stage, number, client, clients, proximal_mu, own_lesson(config, client)
     )
     content = RecordDict(
         {
@@ -81,7 +83,8 @@ def train(message: Message, context: Context) -> Message:
     content["metrics"] = MetricRecord(
         {
             "num-examples": sum(examples.values()),
-            # Every task of the stage: stock strategies want the same metrics from all clients.
+            # Every task of the round: stock strategies want the same metrics from all clients.
+            **{f"examples/{task}": 0 for task in _tasks_of_round(config)},
             **{f"examples/{task}": count for task, count in examples.items()},
             "client": client,
             "train-loss": float(result.loss_last),
@@ -90,6 +93,12 @@ def train(message: Message, context: Context) -> Message:
         }
     )
     return Message(content, reply_to=message)
+
+
+def _tasks_of_round(config: Mapping[str, object]) -> tuple[str, ...]:
+    """Tasks of all participants' lessons; none if the round has no lessons."""
+    lessons = read_lessons(config).values()
+    return tuple(task for text in lessons for task in tasks_in(parse_lesson(text)))
 
 
 def _identity(context: Context) -> tuple[int, int]:

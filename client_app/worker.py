@@ -13,10 +13,11 @@ from functools import cached_property, lru_cache
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, Scalar, parse
+from fcit_app.data.lesson import Lesson, tasks_in
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
-from fcit_app.data.stages import client_samples, make_stages
+from fcit_app.data.stages import Stage, lesson_samples, make_stages
 from fcit_app.errors import DataError
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.tokens import IdentityToken
@@ -50,7 +51,11 @@ class Worker:
     def __init__(self, config: RunConfig) -> None:
         use_one_thread()
         self.config = config
-        self._stages = make_stages(config)
+
+    @cached_property
+    def _stages(self) -> tuple[Stage, ...]:
+        # Only now: told its lessons by the server, a client needs no scenario file of its own.
+        return make_stages(self.config)
 
     @cached_property
     def _benchmark(self) -> Benchmark:
@@ -70,25 +75,37 @@ class Worker:
         train = self.config.train
         wrap(self._base, train.rank, train.scaling, train.dropout)
 
-    def samples(self, stage: int, client: int, clients: int) -> tuple[Sample, ...]:
-        """Give the training samples of a client in a stage (numbered from 1).
+    def lesson(self, stage: int) -> Lesson:
+        """All that is learnt in a stage (numbered from 1), as one lesson.
+
+        Raises
+        ------
+        DataError
+            If there is no such stage.
+        """
+        if not 1 <= stage <= len(self._stages):
+            raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
+        return self._stages[stage - 1].timetable.whole
+
+    def samples(
+        self, stage: int, client: int, clients: int, lesson: Lesson = ()
+    ) -> tuple[Sample, ...]:
+        """Give a client's training samples of a lesson, or of a whole stage if it is empty.
 
         Raises
         ------
         DataError
             If there is no such stage or client.
         """
-        if not 1 <= stage <= len(self._stages):
-            raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
+        chosen = lesson or self.lesson(stage)
         if not 0 <= client < clients:
             raise DataError(f"There is no client {client} among {clients} clients.")
-        chosen = self._stages[stage - 1]
-        return client_samples(self._benchmark, self.config, chosen, client, clients)
+        return lesson_samples(self._benchmark, self.config, chosen, client, clients)
 
-    def token(self, stage: int, client: int, clients: int) -> IdentityToken:
+    def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
         """Make the client's identity token: from its instructions only, never from answers."""
         encoder = load_encoder(self.config.identity.encoder)
-        questions = [sample.question for sample in self.samples(stage, client, clients)]
+        questions = [sample.question for sample in self.samples(stage, client, clients, lesson)]
         return IdentityToken.of(encoder.encode(questions))
 
     def train(
@@ -99,6 +116,7 @@ class Worker:
         client: int,
         clients: int,
         proximal_mu: float = 0.0,
+        lesson: Lesson = (),
     ) -> tuple[FitResult, dict[str, int]]:
         """Fine-tune what the server sent on the client's samples.
 
@@ -113,12 +131,14 @@ class Worker:
             Which client of how many.
         proximal_mu : float
             How strongly training is held near the arrays sent (FedProx).
+        lesson : Lesson
+            What the client learns; the whole stage if empty.
 
         Returns
         -------
         tuple
             The trained arrays with what happened on the way, and the number of samples of each of
-            the stage's tasks.
+            the lesson's tasks.
 
         Raises
         ------
@@ -129,7 +149,7 @@ class Worker:
         TrainingError
             If training diverges.
         """
-        samples = self.samples(stage, client, clients)
+        samples = self.samples(stage, client, clients, lesson)
         settings = self.config.train
         model = wrap(self._base, settings.rank, settings.scaling, settings.dropout)
         projector = self.config.projector == "shared" and not all(map(is_adapter, arrays))
@@ -144,4 +164,4 @@ class Worker:
             client=f"client {client}",
         )
         counts = Counter(sample.task for sample in samples)
-        return result, {task: counts[task] for task in self._stages[stage - 1].tasks}
+        return result, {task: counts[task] for task in tasks_in(lesson or self.lesson(stage))}

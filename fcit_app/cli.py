@@ -38,7 +38,9 @@ def _main() -> None:
 
 @app.command()
 def run(
-    preset: Annotated[str | None, typer.Option(help="mini (default) or mini-smoke.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="mini (default), mini-smoke or mini-het.")
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(help="disco, finetune, zero-shot, blind or centralized."),
@@ -65,6 +67,7 @@ def run(
     configuration; 128 + n: stopped by signal n (Ctrl-C: 130, SIGTERM: 143).
     """
     from fcit_app.config import parse, resolve_paths
+    from fcit_app.data.stages import make_stages
     from fcit_app.launch import find_app_dir
     from fcit_app.model.weights import mini_path
     from fcit_app.preflight import foreseen
@@ -77,12 +80,12 @@ def run(
         find_app_dir()
     if config.model.name == "mini":
         mini_path()
-    folder = Path(config.out)
+    folder, stages = Path(config.out), len(make_stages(config))
     console = Console(stderr=True)
     with replacing(folder) if force else nullcontext():
         check_free(folder)
         console.print(
-            f"[bold]{config.method}[/bold] · preset {config.preset} · {len(config.stages)} stages "
+            f"[bold]{config.method}[/bold] · preset {config.preset} · {stages} stages "
             f"· seed {config.seed}",
             highlight=False,
         )
@@ -129,6 +132,48 @@ def report(
     console.print(cost_line(results), highlight=False, soft_wrap=True)
     where = ", ".join(str(path.resolve()) for path in runs)
     console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def scenario(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_FILE", help="hom, het or a scenario file.")
+    ],
+    setting: Annotated[str, typer.Option(help="task or capability.")] = "task",
+    participants: Annotated[
+        int | None,
+        typer.Option("--clients-per-round", min=1, help="Check against so many participants."),
+    ] = None,
+    clients: Annotated[
+        int | None, typer.Option(min=1, help="Check against so many clients.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw it to this picture (.png, .svg, .pdf).")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the stages as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Check a scenario and show who learns what when. Exit code 2: it is wrong, and how."""
+    from fcit_app.config import parse
+    from fcit_app.data.scenario import misfits
+    from fcit_app.data.scenario_file import load_scenario
+    from fcit_app.report.timetable import draw_scenario, scenario_facts, scenario_table
+
+    config = parse({"scenario": name, "setting": setting})
+    found = load_scenario(config.scenario, config.setting)
+    problems = misfits(found, participants, clients)
+    if problems:
+        raise ConfigError(problems)
+    picture = draw_scenario(found, out) if out else None
+    if as_json:
+        facts = {"scenario": found.name, "setting": setting, "stages": scenario_facts(found)}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(scenario_table(found))
+    if picture:
+        console.print(f"Picture: {picture}", highlight=False, soft_wrap=True, markup=False)
 
 
 def main() -> None:

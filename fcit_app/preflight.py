@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
-from fcit_app.config.schema import KEYS
+from fcit_app.config.schema import FEDERATED_METHODS, KEYS
+from fcit_app.data.catalogue import tasks_of
+from fcit_app.data.scenario import misfits
+from fcit_app.data.scenario_file import load_scenario
 from fcit_app.data.stages import deal, make_stages
 from fcit_app.errors import ConfigError, DataError
 
@@ -45,11 +48,11 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, there are too few samples to exchange
-        pictures, fewer clients than participants of a round, or a stage whose samples cannot be
-        dealt to the clients.
+        The base model's or encoder's folder is missing, the scenario does not fit the other
+        settings or its file is wrong, there are too few samples to exchange pictures, fewer clients
+        than participants of a round, or something whose samples cannot be dealt to the clients.
     """
-    problems = _folders(values)
+    problems = _folders(values) + _scenario(values, clients)
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
@@ -78,6 +81,29 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
             f"checkpoint in the local cache. There is no folder {_folder(place)}."
         )
     return problems
+
+
+def _scenario(values: Mapping[str, Scalar], clients: int | None) -> list[str]:
+    """Judge the scenario, its file and whether it fits the other settings, as far as known."""
+    name, setting = str(values.get("scenario", "hom")), values.get("setting")
+    if name == "hom" or setting not in ("task", "capability"):
+        return []
+    problems = []
+    if values.get("tasks"):
+        problems.append(
+            f"tasks: {values['tasks']!r} is not allowed with scenario {Path(name).name}, which says"
+            " itself what is learnt when. Leave tasks empty (tasks=''), or set scenario=hom."
+        )
+    try:
+        scenario = load_scenario(name, "task" if setting == "task" else "capability")
+    except ConfigError as error:
+        return [*problems, *error.problems]
+    if values.get("method", "disco") not in FEDERATED_METHODS:
+        return problems
+    participants = values.get("clients-per-round")
+    return problems + misfits(
+        scenario, participants if isinstance(participants, int) else None, clients
+    )
 
 
 def _folder(text: str) -> Path:
@@ -110,9 +136,14 @@ def _too_few_clients(config: RunConfig, clients: int) -> list[str]:
 
 
 def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
-    """Deal every stage as the clients will; one stage that fails stands for all."""
-    stages, each = make_stages(config), config.data.train_samples
-    pooled = min(len(stage.tasks) for stage in stages)
+    """Deal all that is taught as the clients will; one that fails stands for all."""
+    try:
+        stages = make_stages(config)
+    except ConfigError:
+        return []  # the scenario's file has been judged by itself
+    names = dict.fromkeys(name for stage in stages for name in stage.timetable.whole)
+    sizes, each = {name: len(tasks_of(name)) for name in names}, config.data.train_samples
+    pooled = min(sizes.values())
     needed = -(-clients * config.data.min_samples // pooled)
     if each < needed:
         return [
@@ -120,9 +151,9 @@ def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
             f"data.min-samples = {config.data.min_samples}. Use at least {needed}, or lower "
             "data.min-samples."
         ]
-    for stage in stages:
+    for name, size in sizes.items():
         try:
-            deal(config, stage, each * len(stage.tasks), clients)
+            deal(config, name, each * size, clients)
         except DataError as error:
-            return [f"stage {stage.name}: {error}"]
+            return [f"stage {name}: {error}"]
     return []

@@ -17,7 +17,7 @@ from fcit_app.preflight import foreseen
 from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import gather_clients, prepare_clients
-from server_app.sampling import draw_participants
+from server_app.plan import plan_round
 from strategies.aggregators import check_aggregator
 
 app = ServerApp()
@@ -106,7 +106,7 @@ def run_federated(
         clients=len(nodes),
         columns=[len(tasks_seen(stages, stage.number)) for stage in stages],
     )
-    first = draw_participants(nodes, config.clients_per_round, config.seed, 1, 1)
+    first = plan_round(config, nodes, stages[0], 1).participants
     prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
     learning = Learning(config, load_benchmark(config), journal)
     learning.strategy.summary()
@@ -114,7 +114,9 @@ def run_federated(
     federation = Federation(grid, nodes, learning.strategy, config, journal)
     arrays = learning.initial
     for stage in stages:
-        journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks))
+        # In the ledger, so that a run can be told without its scenario's file.
+        lessons = {} if config.scenario == "hom" else {"lessons": stage.timetable.facts()}
+        journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks), **lessons)
         for number in range(1, config.rounds + 1):
             save = partial(learning.save, folder, stage, number)
             arrays = federation.train_round(arrays, stage, number, save)

@@ -22,8 +22,8 @@ from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
 from server_app.identity_replies import IdentityReplies
 from server_app.journal import Journal
+from server_app.plan import plan_round
 from server_app.replies import RoundReplies, Tell, array_bytes
-from server_app.sampling import draw_participants
 from server_app.totals import PHASES, Totals
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
@@ -100,20 +100,18 @@ class Federation:
         """
         config, strategy = self._config, self._strategy
         overall = (stage.number - 1) * config.rounds + number
-        participants = draw_participants(
-            self._nodes, config.clients_per_round, config.seed, stage.number, number
-        )
+        plan = plan_round(config, self._nodes, stage, number)
         tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
-        tell("round-started", participants=list(participants))
+        tell("round-started", **plan.facts)
         seconds: dict[str, float] = {}
-        most = config.data.train_samples * len(stage.tasks)
+        most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
         tokens = IdentityReplies(self._clients, most)
         with _timed(seconds, "configure"):
-            nodes = [self._nodes[c] for c in participants]
+            nodes = [self._nodes[c] for c in plan.participants]
             view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)
-            settings = ConfigRecord({"stage": stage.number, "round": number})
+            settings = ConfigRecord({"stage": stage.number, "round": number, **plan.settings})
             sent = list(strategy.configure_train(overall, arrays, settings, view))
-        replies = RoundReplies(sent, self._clients, most, stage.tasks, tell)
+        replies = RoundReplies(sent, self._clients, most, plan, tell)
         with _timed(seconds, "wait"):
             for reply in exchange(self._grid, sent, config.client_timeout):
                 replies.take(reply)
@@ -129,7 +127,7 @@ class Federation:
         for rejection in getattr(strategy, "rejected", ()):
             replies.reject(self._clients[rejection.node], rejection.reason)
         if merged is None:
-            raise RunError(_nobody(stage, number, participants, replies.rejected))
+            raise RunError(_nobody(stage, number, plan.participants, replies.rejected))
         with _timed(seconds, "save"):
             merged = _with_dtypes_of(arrays, merged)
             save(merged)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flwr.app import Message
 
 from server_app.guard import LOSS, SECONDS, cleaned, examples_by_task, judge
+from server_app.plan import RoundPlan
 from strategies.records import CONFIG, METRICS
 
 Tell = Callable[..., None]
@@ -26,8 +27,8 @@ class RoundReplies:
         Node to client.
     most_examples : int
         More training samples than this no client can have.
-    tasks : Collection[str]
-        Tasks of the stage.
+    plan : RoundPlan
+        Says which tasks each client was given.
     tell : Tell
         Where replies are reported.
 
@@ -52,12 +53,12 @@ class RoundReplies:
         sent: Sequence[Message],
         clients: Mapping[int, int],
         most_examples: int,
-        tasks: Collection[str],
+        plan: RoundPlan,
         tell: Tell,
     ) -> None:
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
         self._most_examples = most_examples
-        self._tasks = tasks
+        self._plan = plan
         self._tell = tell
         self.accepted: dict[int, Message] = {}
         self.rejected: dict[int, str] = {}
@@ -74,7 +75,8 @@ class RoundReplies:
         size = array_bytes(reply)
         self.up += size
         started = time.perf_counter()
-        problem = judge(self._sent[client], reply, self._most_examples, self._tasks)
+        tasks = self._plan.tasks[client]
+        problem = judge(self._sent[client], reply, self._most_examples, tasks)
         self.guard_seconds += time.perf_counter() - started
         if problem:
             self.reject(client, problem)
@@ -84,7 +86,8 @@ class RoundReplies:
     def _accept(self, client: int, reply: Message, size: int) -> None:
         metrics = reply.content.metric_records[METRICS]
         sent: Mapping[str, Any] = self._sent[client].content.config_records[CONFIG]
-        subspace, examples = int(sent.get("subspace", 0)), examples_by_task(metrics, self._tasks)
+        subspace = int(sent.get("subspace", 0))
+        examples = examples_by_task(metrics, self._plan.tasks[client])
         told: Mapping[str, Any] = metrics
         seconds = float(told.get(SECONDS, 0.0))
         self.accepted[client] = cleaned(reply)
@@ -93,6 +96,7 @@ class RoundReplies:
         self._tell(
             "client-replied",
             client=client,
+            **self._plan.note(client),
             subspace=subspace,
             loss=round(float(told[LOSS]), 6),
             examples=sum(examples.values()),

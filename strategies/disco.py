@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fcit_app.arrays import Arrays
+from fcit_app.data.lesson import LESSONS, PARTICIPANTS, read_lessons
 from fcit_app.errors import ConfigError, RunError
 from fcit_app.identity.matching import Matching, match
 from fcit_app.identity.tokens import IdentityToken
@@ -44,9 +45,10 @@ class Disco(Strategy):
     """Federated continual instruction tuning with one adapter per subspace.
 
     Tokens of the participants (every node of the grid that `configure_train` is given) are asked
-    for once per stage and matched with the bank's on the server. Each subspace has an inner Flower
-    strategy of its own, which sees its clients and its adapter only; a shared projector has one
-    more, over all participants. The global ArrayRecord is the whole bank (see
+    for once per stage and client (and lesson, if the round's configuration has lessons) and matched
+    with the bank's on the server. Each subspace has an inner Flower strategy of its own, which sees
+    its clients and its adapter only; a shared projector has one more, over all participants. The
+    global ArrayRecord is the whole bank (see
     `strategies.bank_record`) and the only model state. The order of nodes and replies never
     changes a result. (DISCO, dynamic knowledge organisation.)
 
@@ -66,7 +68,7 @@ class Disco(Strategy):
     Attributes
     ----------
     assignment : dict[int, int]
-        Client to subspace identifier, in the current stage.
+        Client to subspace identifier, in the current stage and of its latest lesson.
     last_matching : Matching
         How the latest round's newcomers were matched; its positions count the bank's subspaces.
     rejected : list[Rejection]
@@ -124,7 +126,8 @@ class Disco(Strategy):
         arrays : ArrayRecord
             The bank; only `projector/...` keys if it has no subspace yet.
         config : ConfigRecord
-            Copied to every client; "stage" (1 if absent) tells the stage.
+            Copied to every client; "stage" (1 if absent) tells the stage, "participants" and
+            "lessons" (if present, see `fcit_app.data.lesson`) who learns which part of it.
         grid : Grid
             Its nodes take part.
 
@@ -137,6 +140,8 @@ class Disco(Strategy):
         ------
         ConfigError
             If the projector is shared but the arrays hold none, or the stage is no whole number.
+        DataError
+            If the lessons are not sound.
         ModelError
             If the arrays are no bank.
         RunError
@@ -150,9 +155,15 @@ class Disco(Strategy):
             )
         stage = self._enter_stage(config.get("stage", 1))
         self._keep_only(bank.subspaces)
+        lessons = read_lessons(config)
+        stage.turn_to(lessons, self.assignment, bank.subspaces)
         widths = [known.token.total.size for known in bank.subspaces.values()]
         nodes, self.rejected = stage.identify(
-            grid, str(server_round), self.identity_timeout, widths[0] if widths else None
+            grid,
+            str(server_round),
+            self.identity_timeout,
+            widths[0] if widths else None,
+            {key: config[key] for key in (PARTICIPANTS, LESSONS) if lessons},
         )
         opened = self._assign(stage, bank, nodes)
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    ConfigRecordValues,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 
 from fcit_app.errors import DataError
@@ -27,7 +36,12 @@ class Identity:
 
 
 def ask_identities(
-    grid: Grid, nodes: Iterable[int], stage: int, group_id: str, timeout: float
+    grid: Grid,
+    nodes: Iterable[int],
+    stage: int,
+    group_id: str,
+    timeout: float,
+    lessons: Mapping[str, ConfigRecordValues] = MappingProxyType({}),
 ) -> tuple[dict[int, Identity], dict[int, str]]:
     """Ask each node for its identity in this stage.
 
@@ -43,6 +57,9 @@ def ask_identities(
         Group of the messages (the round).
     timeout : float
         Seconds to wait.
+    lessons : Mapping[str, ConfigRecordValues]
+        The round's entries that tell who learns what, see `fcit_app.data.lesson`; the token is
+        about a client's own lesson then.
 
     Returns
     -------
@@ -53,7 +70,7 @@ def ask_identities(
     """
     messages = [
         Message(
-            RecordDict({CONFIG: ConfigRecord({"stage": stage})}),
+            RecordDict({CONFIG: ConfigRecord({"stage": stage, **lessons})}),
             node,
             IDENTITY_QUERY,
             ttl=timeout,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from flwr.app import ConfigRecordValues
 from flwr.serverapp import Grid
 
 from fcit_app.identity.tokens import IdentityToken
 from strategies.identities import ask_identities, wrong_widths
 from strategies.replies import Rejection
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What is known of a client's lesson that is not its latest one."""
+
+    token: IdentityToken
+    counted: bool
+    subspace: int | None
 
 
 @dataclass
@@ -22,18 +34,65 @@ class StageClients:
     client_of_node : dict[int, int]
         Nodes that need not be asked again.
     tokens : dict[int, IdentityToken]
-        Client to its identity token of this stage.
+        Client to its identity token of this stage, of its latest lesson.
     counted : set[int]
-        Clients whose token is already merged into its subspace's: each counts once a stage.
+        Clients whose token is already merged into its subspace's: each counts once a stage and
+        lesson.
+    lessons : dict[int, str]
+        Client to its latest lesson; a client without one learns the whole stage.
     """
 
     stage: int
     client_of_node: dict[int, int] = field(default_factory=dict)
     tokens: dict[int, IdentityToken] = field(default_factory=dict)
     counted: set[int] = field(default_factory=set)
+    lessons: dict[int, str] = field(default_factory=dict)
+    _put_aside: dict[tuple[int, str], _Learnt] = field(default_factory=dict)
+
+    def turn_to(
+        self,
+        lessons: Mapping[int, str],
+        assignment: dict[int, int],
+        subspaces: Collection[int],
+    ) -> None:
+        """Take up a round's lessons: whoever learns something else than before is a stranger.
+
+        What is known of a client's former lesson is put aside, and comes back with that lesson.
+
+        Parameters
+        ----------
+        lessons : Mapping[int, str]
+            Participant to lesson; empty if the round has no lessons.
+        assignment : dict[int, int]
+            Client to subspace; changed for the clients that turn to another lesson.
+        subspaces : Collection[int]
+            Those that the bank has.
+        """
+        for client, lesson in lessons.items():
+            former = self.lessons.get(client, "")
+            self.lessons[client] = lesson
+            if lesson == former:
+                continue
+            if client in self.tokens:
+                self._put_aside[client, former] = _Learnt(
+                    self.tokens.pop(client), client in self.counted, assignment.pop(client, None)
+                )
+                self.counted.discard(client)
+            known = self._put_aside.get((client, lesson))
+            if known is None:
+                continue
+            self.tokens[client] = known.token
+            if known.subspace is not None and known.subspace in subspaces:
+                assignment[client] = known.subspace
+                self.counted |= {client} if known.counted else set()
 
     def identify(
-        self, grid: Grid, group_id: str, timeout: float, width: int | None
+        self,
+        grid: Grid,
+        group_id: str,
+        timeout: float,
+        width: int | None,
+        lessons: Mapping[str, ConfigRecordValues] = MappingProxyType({}),
     ) -> tuple[dict[int, int], list[Rejection]]:
         """Find out who the grid's nodes are, asking only those not known yet.
 
@@ -47,6 +106,8 @@ class StageClients:
             Seconds to wait for answers.
         width : int or None
             Width of the bank's tokens, None for the empty bank.
+        lessons : Mapping[str, ConfigRecordValues]
+            See `ask_identities`.
 
         Returns
         -------
@@ -56,14 +117,14 @@ class StageClients:
             Nodes without a usable answer.
         """
         nodes = sorted(grid.get_node_ids())
-        strangers = [node for node in nodes if node not in self.client_of_node]
-        found, failed = ask_identities(grid, strangers, self.stage, group_id, timeout)
+        strangers = [n for n in nodes if self.client_of_node.get(n) not in self.tokens]
+        found, failed = ask_identities(grid, strangers, self.stage, group_id, timeout, lessons)
         rejected = [Rejection(node, None, "identity", why) for node, why in failed.items()]
 
         claims: dict[int, list[int]] = {}
         for node in nodes:
             client = found[node].client if node in found else self.client_of_node.get(node)
-            if client is not None:
+            if client is not None and node not in failed:
                 claims.setdefault(client, []).append(node)
         newcomers = {
             identity.client: identity.token

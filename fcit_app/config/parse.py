@@ -20,7 +20,7 @@ _ALLOWED = field_descriptions()
 _CHOICES: dict[str, tuple[str, ...]] = {
     key: tuple(text.removeprefix("one of ").split(", "))
     for key, text in _ALLOWED.items()
-    if text.startswith("one of ") or key == "scenario"
+    if text.startswith("one of ")
 }
 _GROUPS = frozenset(key.partition(".")[0] for key in KEYS) - frozenset(KEYS)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fcit_app.config.schema import RunConfig, Scalar
+from fcit_app.data.scenario import BUILT_IN
 
 _MEND = (
     "Give an absolute path, the same on every machine of the federation: the apps of server and "
@@ -23,7 +24,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     Parameters
     ----------
     config : RunConfig
-        ``out`` and ``model.name`` other than ``mini`` become absolute; the part of
+        ``out``, a scenario file and ``model.name`` other than ``mini`` become absolute; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
         name otherwise.
     base : Path, optional
@@ -36,8 +37,12 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     kind, colon, place = encoder.partition(":")
     if colon and _absolute(place, base).is_dir():
         encoder = f"{kind}:{_absolute(place, base)}"
+    scenario = config.scenario
+    if scenario not in BUILT_IN:
+        scenario = str(_absolute(scenario, base))
     return config.model_copy(
         update={
+            "scenario": scenario,
             "out": str(_absolute(config.out, base)),
             "model": config.model.model_copy(update={"name": name}),
             "identity": config.identity.model_copy(update={"encoder": encoder}),
@@ -57,8 +62,12 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     Yields
     ------
     str
-        One problem for each of ``model.name`` and ``identity.encoder`` that is a relative path.
+        One problem for each of ``scenario``, ``model.name`` and ``identity.encoder`` that is a
+        relative path.
     """
+    scenario = str(flat.get("scenario", "hom"))
+    if scenario not in BUILT_IN and not Path(scenario).is_absolute():
+        yield f"scenario: {scenario!r} is a relative path. {_MEND}"
     name, encoder = str(flat.get("model.name", "mini")), str(flat.get("identity.encoder", ""))
     if name != "mini" and not Path(name).is_absolute():
         yield f"model.name: {name!r} is a relative path. {_MEND}"

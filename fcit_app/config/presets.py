@@ -16,6 +16,7 @@ _MINI: dict[str, Scalar] = {
     "tasks": "",
     "beta": 1.0,
     "seed": 0,
+    "client-draw": "seeded",
     "clients-per-round": 2,
     "rounds": 3,
     # Empty: runs/<preset>/<method>, below the working directory.
@@ -50,10 +51,19 @@ _MINI_SMOKE: dict[str, Scalar] = {
     "data.test-samples": 16,
 }
 
+_MINI_HET: dict[str, Scalar] = {
+    **_MINI,
+    "scenario": "het",
+    # One participant a slot; 5 x 16 steps a round: the work of two of `mini`'s runs.
+    "clients-per-round": 5,
+    "train.steps": 16,
+}
+
 PRESETS: Mapping[str, Mapping[str, Scalar]] = MappingProxyType(
     {
         "mini": MappingProxyType(_MINI),
         "mini-smoke": MappingProxyType(_MINI_SMOKE),
+        "mini-het": MappingProxyType(_MINI_HET),
     }
 )
 """Preset name to the value of every other key."""

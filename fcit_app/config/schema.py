@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from fcit_app.data.catalogue import stages
+from fcit_app.data.scenario import BUILT_IN, FILE_SUFFIXES
 
 Scalar = bool | int | float | str
 """What a value of Flower's run configuration may be."""
@@ -59,10 +60,17 @@ def _known_aggregator(value: str) -> str:
     return value
 
 
+def _known_scenario(value: str) -> str:
+    if value not in BUILT_IN and not value.endswith(FILE_SUFFIXES):
+        raise ValueError("unknown scenario")
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 EncoderSpec = Annotated[str, AfterValidator(_known_encoder)]
 AggregatorSpec = Annotated[str, AfterValidator(_known_aggregator)]
+ScenarioSpec = Annotated[str, AfterValidator(_known_scenario)]
 
 
 class Group(BaseModel):
@@ -122,8 +130,9 @@ class EvaluateConfig(Group):
 class RunConfig(Group):
     """Everything that decides a run's result, and where it is written.
 
-    ``tasks`` is the order of the stages; empty means the published order of the setting. Read
-    ``stages`` for the resolved order. Seconds: ``client_timeout``.
+    ``tasks`` is the order of the stages of scenario ``hom``; empty means the published order of the
+    setting. Read ``stages`` for the resolved order, and ``make_stages`` (``fcit_app.data.stages``)
+    for the stages of any scenario. Seconds: ``client_timeout``.
     """
 
     preset: str = Field(description="the name of a preset")
@@ -137,10 +146,11 @@ class RunConfig(Group):
         description="text such as eta=0.01, tau=1e-3 (the aggregator's arguments), or nothing",
     )
     setting: Literal["task", "capability"] = Field(description="one of task, capability")
-    scenario: Literal["hom"] = Field(description="hom")
+    scenario: ScenarioSpec = Field(description="one of hom, het, FILE.toml, FILE.json")
     tasks: tuple[str, ...] = Field(description="names separated by commas, or nothing")
     beta: Float = Field(gt=0, description="a number above 0")
     seed: Int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+    client_draw: Literal["seeded", "official"] = Field(description="one of seeded, official")
     clients_per_round: Int = Field(ge=1, description="a whole number, at least 1")
     rounds: Int = Field(ge=1, description="a whole number, at least 1 (for each stage)")
     out: str = Field(min_length=1, description="a folder for the run")
@@ -157,7 +167,7 @@ class RunConfig(Group):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of the stages in the order of this run."""
+        """Names of the stages of scenario ``hom`` in the order of this run."""
         return self.tasks or stages(self.setting)
 
     @property

@@ -7,6 +7,7 @@ order of the eight task stages, its evaluation scripts for the metrics.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,9 +70,14 @@ def task(name: str) -> Task:
     for entry in _TASKS:
         if entry.name == name:
             return entry
-    near = difflib.get_close_matches(name, TASK_NAMES, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = closest(name, TASK_NAMES)
     raise DataError(f"There is no task '{name}'.{hint} Tasks are: {', '.join(TASK_NAMES)}.")
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """Hint at the name that was probably meant; empty, or starts with a space."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def stages(setting: Setting) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fcit_app.data.catalogue import Setting
+
 
 class Sizes(Protocol):
     """Numbers of samples, over all clients together."""
@@ -33,8 +35,16 @@ class DataSettings(Protocol):
         """Dirichlet concentration of the shards' sizes."""
 
     @property
+    def setting(self) -> Setting:
+        """Whether stages and lessons are made of tasks or of capabilities."""
+
+    @property
+    def scenario(self) -> str:
+        """Who learns what when: ``hom``, ``het`` or a scenario file."""
+
+    @property
     def stages(self) -> tuple[str, ...]:
-        """Names of the stages in order: tasks or capabilities."""
+        """Names of the stages of ``hom`` in order: tasks or capabilities."""
 
     @property
     def data(self) -> Sizes:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark
+from fcit_app.data.stages import make_stages
 from fcit_app.evaluate.evaluator import Evaluator
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.tuning import steps_per_stage, tune
@@ -19,7 +20,7 @@ def centralized(
     config: RunConfig, benchmark: Benchmark, tasks: Sequence[str], done: TaskDone
 ) -> list[float]:
     """Accuracy after joint training in percent, one number a task."""
-    stages = len(config.stages)
+    stages = len(make_stages(config))
     train = config.train.model_copy(update={"rank": config.train.rank * stages})
     joint = config.model_copy(update={"train": train})
     evaluator = Evaluator(joint, benchmark)

@@ -130,6 +130,8 @@ class RunProgress:
 
     def _on_client_replied(self, event: Mapping[str, Any]) -> str:
         line = f"{self._where(event)} · client {event.get('client')}"
+        if event.get("lesson"):
+            line += f" · {event['lesson']}"
         if event.get("loss") is not None:
             line += f" · loss {float(event['loss']):.3f}"
         if event.get("subspace") is not None:

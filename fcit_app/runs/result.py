@@ -118,8 +118,8 @@ def make_result(
     Parameters
     ----------
     config : RunConfig
-        Gives method, aggregator, setting, scenario, beta and seed. The aggregator, scenario and
-        beta are null for a method without a federation.
+        Gives method, aggregator, setting, scenario (of a file its name), beta and seed. The
+        aggregator, scenario and beta are null for a method without a federation.
     tasks : Sequence[str]
         Columns of the accuracy matrix: the tasks in the order in which they are first met.
     accuracy, last, avg, backward_transfer, forgetting, zero_shot
@@ -142,7 +142,7 @@ def make_result(
         "method": config.method,
         "aggregator": config.aggregator if federated else None,
         "setting": config.setting,
-        "scenario": config.scenario if federated else None,
+        "scenario": Path(config.scenario).name if federated else None,
         "beta": config.beta if federated else None,
         "seed": config.seed,
         "tasks": list(tasks),

@@ -39,9 +39,19 @@ INSIDE = {
     "launch": {"config", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
-    "report": {"runs"},
+    "report": {"data", "runs"},
     "cli": {
-        *("config", "identity", "launch", "model", "preflight", "reference", "report", "runs"),
+        *(
+            "config",
+            "data",
+            "identity",
+            "launch",
+            "model",
+            "preflight",
+            "reference",
+            "report",
+            "runs",
+        ),
     },
 }
 FOR_ALL = {"errors", "arrays"}

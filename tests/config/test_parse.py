@@ -95,7 +95,7 @@ def test_all_problems_are_reported_at_once():
         "nonsense: there is no such key. Keys are: preset, method",
         "train.rnk: there is no such key. Did you mean 'train.rank'?",
         "lr: there is no such key. Did you mean 'train.lr'?",
-        "preset: 'miny' is not allowed; allowed: one of mini, mini-smoke. Did you mean 'mini'?",
+        "preset: 'miny' is not allowed; allowed: one of mini, mini-smoke, mini-het. Did you",
         "Did you mean 'disco'?",
         "beta: 0 is not allowed; allowed: a number above 0.",
         "train.rank: 0 is not allowed; allowed: a whole number, at least 1.",
