@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
 from fcit_app.config.schema import KEYS
-from fcit_app.data.stages import deal, make_stages
+from fcit_app.data.catalogue import REST, never_trained
+from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
 
 
@@ -45,7 +46,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, there are too few samples to exchange
+        The base model's or encoder's folder is missing, a task that the run trains is named as
+        unseen, general ability is asked of a base without a skill set, there are too few samples to exchange
         pictures, fewer clients than participants of a round, or a stage whose samples cannot be
         dealt to the clients.
     """
@@ -53,6 +55,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
+    problems += _trained_after_all(config) + _no_skill_set(config)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
     if config.federated and clients is not None:
@@ -82,6 +85,27 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _trained_after_all(config: RunConfig) -> list[str]:
+    stages = make_stages(config)
+    trained = tasks_seen(stages, len(stages))
+    return [
+        f"evaluate.unseen: {task!r} is not allowed, since this run trains it; allowed: tasks that "
+        f"it never trains ({', '.join(never_trained((REST,), trained)) or 'there is none'}). "
+        "Tasks of its later stages are asked with evaluate.transfer = true."
+        for task in never_trained(config.evaluate.unseen, trained)
+        if task in trained
+    ]
+
+
+def _no_skill_set(config: RunConfig) -> list[str]:
+    if not config.evaluate.general or config.model.name == "mini":
+        return []
+    return [
+        f"evaluate.general: true is not allowed for the base {config.model.name!r}, which has no "
+        "held-out skill set; allowed: false. Only the base mini has one (model.name = mini)."
+    ]
 
 
 def _too_few_to_exchange(config: RunConfig) -> list[str]:

@@ -7,6 +7,7 @@ order of the eight task stages, its evaluation scripts for the metrics.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +55,8 @@ _TASKS = (
 )
 
 TASK_NAMES: tuple[str, ...] = tuple(task.name for task in _TASKS)
+REST = "rest"
+"""In place of task names: all tasks that a run never trains."""
 TASK_STAGES: tuple[str, ...] = TASK_NAMES[:8]
 CAPABILITIES: tuple[str, ...] = ("general", "chart", "math", "other")
 
@@ -72,6 +75,13 @@ def task(name: str) -> Task:
     near = difflib.get_close_matches(name, TASK_NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise DataError(f"There is no task '{name}'.{hint} Tasks are: {', '.join(TASK_NAMES)}.")
+
+
+def never_trained(names: Sequence[str], trained: Collection[str]) -> tuple[str, ...]:
+    """Resolve the names of tasks that a run never trains: ``rest`` stands for all of them."""
+    if tuple(names) == (REST,):
+        return tuple(name for name in TASK_NAMES if name not in trained)
+    return tuple(names)
 
 
 def stages(setting: Setting) -> tuple[str, ...]:
