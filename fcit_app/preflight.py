@@ -47,9 +47,9 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, a task that the run trains is named as
-        unseen, general ability is asked of a base without a skill set, there are too few samples to exchange
-        pictures, fewer clients than participants of a round, or a stage whose samples cannot be
-        dealt to the clients.
+        unseen, general ability is asked of a base without a skill set, there are too few samples
+        to exchange pictures, fewer clients than participants of a round, or a stage whose samples
+        cannot be dealt to the clients.
     """
     problems = _folders(values)
     if not values.keys() >= set(KEYS):

@@ -39,10 +39,10 @@ class ActivationSummary:
 def summarise_weights(weights: Tensor) -> ActivationSummary:
     """Summarise activation weights of shape (questions, subspaces), at least one of each."""
     count = weights.shape[1]
-    strongest = torch.bincount(weights.argmax(dim=1), minlength=count) / len(weights)
+    strongest = torch.bincount(weights.argmax(dim=1), minlength=count).double() / len(weights)
     return ActivationSummary(
         tuple(weights.double().mean(dim=0).tolist()),
-        tuple(strongest.double().tolist()),
+        tuple(strongest.tolist()),
         _mean_entropy(weights.double()),
     )
 

@@ -119,10 +119,11 @@ def question_weights(
     places = [row[sample.question] for sample in samples]
     if together == 1:
         return activation_weights(features, tokens, activation, temperature)[places]
-    batches = features.double()[places].split(together)
-    means = torch.stack([batch.mean(dim=0) for batch in batches])
-    sizes = torch.tensor([len(batch) for batch in batches])
-    return activation_weights(means, tokens, activation, temperature).repeat_interleave(sizes, 0)
+    rows = features.double()[places]
+    starts = range(0, len(rows), together)
+    means = torch.stack([rows[start : start + together].mean(dim=0) for start in starts])
+    batch = torch.arange(len(rows)) // together
+    return activation_weights(means, tokens, activation, temperature)[batch]
 
 
 def _generate(

@@ -13,7 +13,7 @@ from fcit_app.data.load import Benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.activation_summary import ActivationSummary, summarise_weights
 from fcit_app.evaluate.answer import answer, question_weights
-from fcit_app.evaluate.general import held_out_skills, percent_by_skill, said_exactly
+from fcit_app.evaluate.general import SkillScores, held_out_skills, said_exactly, score_skills
 from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.scoring import Scoring, rule_of
 from fcit_app.identity.encoders import load_encoder
@@ -101,8 +101,8 @@ class Evaluator:
         with BankSession(self.base, bank) as session:
             return self._percent_right(session, samples, self._weights(session, samples))
 
-    def general(self, bank: Bank) -> dict[str, float]:
-        """Percentage of right answers to the held-out questions of each of the base's own skills.
+    def general(self, bank: Bank) -> SkillScores:
+        """Score the held-out questions of the base's own skills.
 
         They are routed like any others. Only the base ``mini`` has such questions.
         """
@@ -111,7 +111,7 @@ class Evaluator:
             weights = self._weights(session, samples)
             size = self.config.evaluate.batch_size
             right = said_exactly(session, samples, self.vision, weights, size)
-        return percent_by_skill(samples, right)
+        return score_skills(samples, right)
 
     @cached_property
     def _skills(self) -> tuple[Sample, ...]:

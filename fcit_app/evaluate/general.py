@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fcit_app.data.mini.lexicon import build_lexicon
+from fcit_app.data.mini.questions import SENTENCE_LEADS
 from fcit_app.data.mini.skill_set import skill_samples
 from fcit_app.data.sample import Sample
 from fcit_app.model.base import BaseModel
@@ -77,18 +79,49 @@ def said_exactly(
             states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
         guesses = torch.zeros_like(input_ids)
         asked = wanted[:, 1:]
-        guesses[:, 1:][asked] = base.model.lm_head(states.last_hidden_state[:, :-1][asked]).argmax(
-            -1
-        )
+        logits = base.model.lm_head(states.last_hidden_state[:, :-1][asked])
+        guesses[:, 1:][asked] = logits.argmax(dim=-1)
         met = ((guesses == input_ids) | ~wanted).all(dim=1)
         for place, met_all in zip(places, met.tolist(), strict=True):
             right[place] = met_all
     return right
 
 
-def percent_by_skill(samples: Sequence[Sample], right: Sequence[bool]) -> dict[str, float]:
-    """Percentage of right answers by skill, in alphabetical order."""
-    found: dict[str, list[bool]] = defaultdict(list)
+@dataclass(frozen=True)
+class SkillScores:
+    """Percentage of right answers to the base's own questions.
+
+    The two forms are kept apart, since they fare quite differently: prompts without a tag look to a
+    tuned model like a task's, and it answers them in a task's manner, whatever it still sees.
+
+    Parameters
+    ----------
+    skills : dict[str, float]
+        By skill, in alphabetical order; over both forms, as in the table of pre-training.
+    short : float
+        Over the questions whose prompt says how the short answer is to be written.
+    sentences : float
+        Over those that are answered by a sentence, "it is ...".
+    """
+
+    skills: dict[str, float]
+    short: float
+    sentences: float
+
+
+def score_skills(samples: Sequence[Sample], right: Sequence[bool]) -> SkillScores:
+    """Count right answers by skill and by form; there must be some of both forms."""
+    by_skill: dict[str, list[bool]] = defaultdict(list)
+    by_form: dict[bool, list[bool]] = {False: [], True: []}
     for sample, met in zip(samples, right, strict=True):
-        found[sample.task].append(met)
-    return {skill: 100.0 * sum(found[skill]) / len(found[skill]) for skill in sorted(found)}
+        by_skill[sample.task].append(met)
+        by_form[sample.answer.startswith(SENTENCE_LEADS)].append(met)
+    return SkillScores(
+        {skill: _percent(by_skill[skill]) for skill in sorted(by_skill)},
+        _percent(by_form[False]),
+        _percent(by_form[True]),
+    )
+
+
+def _percent(right: Sequence[bool]) -> float:
+    return 100.0 * sum(right) / len(right)
