@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
 from fcit_app.config.schema import FEDERATED_METHODS, KEYS
-from fcit_app.data.catalogue import tasks_of
+from fcit_app.data.catalogue import REST, never_trained, tasks_of
 from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
-from fcit_app.data.stages import deal, make_stages
+from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
 
 
@@ -49,13 +49,19 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, the scenario does not fit the other
-        settings or its file is wrong, there are too few samples to exchange pictures, fewer clients
-        than participants of a round, or something whose samples cannot be dealt to the clients.
+        settings or its file is wrong, a task that the run trains is named as unseen, general
+        ability is asked of a base without a skill set, there are too few samples to exchange
+        pictures, fewer clients than participants of a round, or something whose samples cannot be
+        dealt to the clients.
     """
-    problems = _folders(values) + _scenario(values, clients)
+    about_scenario = _scenario(values, clients)
+    problems = _folders(values) + about_scenario
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
+    problems += _no_skill_set(config)
+    # Without a sound scenario nobody knows what is trained.
+    problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
     if config.federated and clients is not None:
@@ -108,6 +114,27 @@ def _scenario(values: Mapping[str, Scalar], clients: int | None) -> list[str]:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _trained_after_all(config: RunConfig) -> list[str]:
+    stages = make_stages(config)
+    trained = tasks_seen(stages, len(stages))
+    return [
+        f"evaluate.unseen: {task!r} is not allowed, since this run trains it; allowed: tasks that "
+        f"it never trains ({', '.join(never_trained((REST,), trained)) or 'there is none'}). "
+        "Tasks of its later stages are asked with evaluate.transfer = true."
+        for task in never_trained(config.evaluate.unseen, trained)
+        if task in trained
+    ]
+
+
+def _no_skill_set(config: RunConfig) -> list[str]:
+    if not config.evaluate.general or config.model.name == "mini":
+        return []
+    return [
+        f"evaluate.general: true is not allowed for the base {config.model.name!r}, which has no "
+        "held-out skill set; allowed: false. Only the base mini has one (model.name = mini)."
+    ]
 
 
 def _too_few_to_exchange(config: RunConfig) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fcit_app.config import RunConfig, flatten, parse, relative_paths, resolve_paths
-from fcit_app.data.stages import make_stages, tasks_seen
+from fcit_app.data.catalogue import never_trained
+from fcit_app.data.stages import Stage, make_stages, tasks_seen
 from fcit_app.errors import reason_of
 from fcit_app.preflight import foreseen
 from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
@@ -104,13 +105,13 @@ def run_federated(
         stages=[stage.name for stage in stages],
         rounds=config.rounds,
         clients=len(nodes),
-        columns=[len(tasks_seen(stages, stage.number)) for stage in stages],
+        columns=[len(tasks_asked(config, stages, stage.number)) for stage in stages],
     )
     first = plan_round(config, nodes, stages[0], 1).participants
     prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
     learning = Learning(config, load_benchmark(config), journal)
     learning.strategy.summary()
-    learning.measure_zero_shot(tasks)
+    learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
     federation = Federation(grid, nodes, learning.strategy, config, journal)
     arrays = learning.initial
     for stage in stages:
@@ -120,7 +121,15 @@ def run_federated(
         for number in range(1, config.rounds + 1):
             save = partial(learning.save, folder, stage, number)
             arrays = federation.train_round(arrays, stage, number, save)
-        learning.evaluate(arrays, stage, tasks_seen(stages, stage.number))
+        analysis = learning.evaluate(
+            arrays,
+            stage,
+            tasks_asked(config, stages, stage.number),
+            seen=len(tasks_seen(stages, stage.number)),
+            trained=federation.totals.tasks_of_subspaces(),
+            last=stage is stages[-1],
+        )
+        folder.write_analysis(analysis)
     totals = federation.totals
     result = make_result(
         config,
@@ -140,3 +149,10 @@ def run_federated(
     journal.say(totals.overhead())
     finished = ("last", "avg", "seconds", "bytes")
     journal.write("run-finished", **{key: result[key] for key in finished})
+
+
+def tasks_asked(config: RunConfig, stages: Sequence[Stage], until: int) -> tuple[str, ...]:
+    """Tasks that are scored after stage number ``until``, those seen by then first."""
+    whole = tasks_seen(stages, len(stages))
+    seen = whole if config.evaluate.transfer else tasks_seen(stages, until)
+    return (*seen, *never_trained(config.evaluate.unseen, whole))

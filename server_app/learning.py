@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flwr.app import ArrayRecord
@@ -13,11 +13,13 @@ from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.stages import Stage
-from fcit_app.evaluate.evaluator import Evaluator
+from fcit_app.errors import RunError
+from fcit_app.evaluate.evaluator import Evaluator, TaskScore
 from fcit_app.evaluate.summary import summarise
 from fcit_app.model.adapters import initial_adapter, is_adapter, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
-from fcit_app.runs import RunFolder
+from fcit_app.runs import RunAnalysis, RunFolder
+from server_app.analysis import Analysis
 from server_app.journal import Journal
 from strategies.methods import METHODS
 
@@ -55,6 +57,7 @@ class Learning:
         self.evaluate_seconds = 0.0
         self._accuracy: list[list[float]] = []
         self._zero_shot: list[float] | None = None
+        self._analysis: Analysis | None = None
 
     def _new_adapter(self, identifier: int) -> Arrays:
         return initial_adapter(self._handles, seed_of(self._config.seed, "adapter", identifier))
@@ -65,30 +68,80 @@ class Learning:
         handles = {n: handle for n, handle in self._handles.items() if not is_adapter(n)}
         return read_parameters(handles)
 
-    def measure_zero_shot(self, tasks: Sequence[str]) -> None:
-        """Score the plain base on all tasks, before anything is trained."""
+    def measure_zero_shot(self, tasks: Sequence[str], unseen: Sequence[str]) -> None:
+        """Score the plain base on all tasks, before anything is trained.
+
+        Parameters
+        ----------
+        tasks : Sequence[str]
+            The run's.
+        unseen : Sequence[str]
+            Tasks that it never trains.
+        """
         started = time.perf_counter()
-        self._zero_shot = self._score(Bank(), 0, tasks)
+        row = [found.accuracy for found in self._score(Bank(), 0, [*tasks, *unseen])]
+        self._zero_shot = row[: len(tasks)]
+        general = self._evaluator.general(Bank()) if self._config.evaluate.general else None
+        self._analysis = Analysis(tasks, unseen, row, general)
         self.evaluate_seconds += time.perf_counter() - started
 
-    def evaluate(self, arrays: ArrayRecord, stage: Stage, tasks: Sequence[str]) -> None:
-        """Score the global record on the tasks seen so far: one more row of the matrix."""
+    def evaluate(
+        self,
+        arrays: ArrayRecord,
+        stage: Stage,
+        asked: Sequence[str],
+        seen: int,
+        trained: Mapping[int, Collection[str]],
+        last: bool,
+    ) -> RunAnalysis:
+        """Score the global record: one more row of the matrix, and what else it shows.
+
+        Parameters
+        ----------
+        arrays : ArrayRecord
+            The global record.
+        stage : Stage
+            The stage that has ended.
+        asked : Sequence[str]
+            Tasks to score, those seen so far first.
+        seen : int
+            How many these are; they make the matrix's row.
+        trained : Mapping[int, Collection[str]]
+            Identifier of a subspace to the tasks it was trained on.
+        last : bool
+            Whether no stage follows.
+
+        Raises
+        ------
+        RunError
+            If the base has not been measured.
+        """
+        if self._analysis is None:
+            raise RunError("evaluate was called before measure_zero_shot.")
         started = time.perf_counter()
-        row = self._score(self._method.bank(arrays), stage.number, tasks)
+        bank = self._method.bank(arrays)
+        found = self._score(bank, stage.number, asked)
+        row = [score.accuracy for score in found[:seen]]
+        settings = self._config.evaluate
+        skills = settings.general and (last or settings.general_after == "all")
+        general = self._evaluator.general(bank) if skills else None
         seconds = time.perf_counter() - started
         self.evaluate_seconds += seconds
         self._accuracy.append(row)
         self._journal.write(
             "stage-evaluated", stage=stage.number, accuracy=row, seconds=round(seconds, 3)
         )
+        identifiers = [subspace.identifier for subspace in bank.subspaces]
+        self._analysis.add(found, seen, identifiers, trained, general)
+        return self._analysis.result()
 
-    def _score(self, bank: Bank, stage: int, tasks: Sequence[str]) -> list[float]:
+    def _score(self, bank: Bank, stage: int, tasks: Sequence[str]) -> list[TaskScore]:
         def done(task: str, number: int) -> None:
             self._journal.write(
                 "evaluate-progress", stage=stage, task=task, done=number, total=len(tasks)
             )
 
-        return self._evaluator.accuracy(bank, tasks, done)
+        return self._evaluator.scores(bank, tasks, done)
 
     def scores(self) -> dict[str, Any]:
         """Give the accuracy matrix with its summaries, as ``make_result`` takes them."""

@@ -45,6 +45,13 @@ class Totals:
         for task, count in examples.items():
             by_task.setdefault(task, {})[stage, client] = count
 
+    def tasks_of_subspaces(self) -> dict[int, set[str]]:
+        """Map the identifier of each subspace to the tasks on whose samples it was trained."""
+        return {
+            subspace: {task for task, counts in by_task.items() if sum(counts.values()) > 0}
+            for subspace, by_task in self.samples.items()
+        }
+
     def overhead(self) -> str:
         """Share of the rounds' time in which no client trained, in all and by phase."""
         total = sum(self.seconds.values())

@@ -64,6 +64,9 @@ class Disco(Strategy):
         Whether all clients train one projector together, or nobody does.
     identity_timeout : float
         Seconds to wait for identity tokens; who is later misses the round.
+    count : {"stage", "round"}
+        How often a client's samples enter the token of its subspace: once a stage, or again in
+        each round that it delivers in, as in the released code.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class Disco(Strategy):
         tau: float = 0.9,
         projector: Literal["shared", "frozen"] = "shared",
         identity_timeout: float = 600.0,
+        count: Literal["stage", "round"] = "stage",
     ) -> None:
         problems = []
         if not 0.0 < tau <= 1.0:
@@ -99,8 +103,11 @@ class Disco(Strategy):
             problems.append(f'projector = "{projector}": must be "shared" or "frozen".')
         if not identity_timeout > 0.0:
             problems.append(f"identity_timeout = {identity_timeout!r}: must be above 0 seconds.")
+        if count not in ("stage", "round"):
+            problems.append(f'identity.count = "{count}": must be "stage" or "round".')
         if problems:
             raise ConfigError(problems)
+        self.count = count
         self.inner = inner
         self.new_adapter = new_adapter
         self.tau = tau
@@ -234,7 +241,8 @@ class Disco(Strategy):
             )
             if merged is None:
                 continue
-            tokens = [stage.tokens[c] for c in members if c not in stage.counted]
+            again = self.count == "round"
+            tokens = [stage.tokens[c] for c in members if again or c not in stage.counted]
             stage.counted.update(members)
             if identifier in subspaces:
                 known = subspaces[identifier]

@@ -51,6 +51,7 @@ def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
         tau=config.identity.tau,
         projector=config.projector,
         identity_timeout=config.client_timeout,
+        count=config.identity.count,
     )
 
 

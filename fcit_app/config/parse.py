@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fcit_app.config.nearest import nearest
 from fcit_app.config.presets import DEFAULT_PRESET, PRESETS
 from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions, key_of
-from fcit_app.data.catalogue import CAPABILITIES, TASK_NAMES
+from fcit_app.data.catalogue import CAPABILITIES, REST, TASK_NAMES
 from fcit_app.errors import ConfigError
 
 PRESET_VALUE = "preset"
@@ -58,7 +58,8 @@ def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig
     given = {k: v for k, v in flat.items() if k in KEYS and k != "preset" and v != PRESET_VALUE}
     base = PRESETS[str(preset) if preset in PRESETS else DEFAULT_PRESET]
     values: dict[str, Any] = {**base, **given, "preset": str(preset)}
-    values["tasks"] = _names(values["tasks"])
+    for key in ("tasks", "evaluate.unseen"):
+        values[key] = _names(values[key])
     if values["out"] == "":
         values["out"] = f"runs/{preset}/{values['method']}"
     wrong: set[str] = set()
@@ -70,9 +71,9 @@ def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig
         # The rest is sound and can be judged further.
         sound = {k: base[k] for k in wrong} | ({"out": "out"} if "out" in wrong else {})
         config = RunConfig.model_validate(_nest(values | sound))
-    about_tasks = _check_tasks(values)
-    problems += about_tasks
-    wrong |= {"tasks"} if about_tasks else set()
+    for key, about in (("tasks", _check_tasks(values)), ("evaluate.unseen", _check_unseen(values))):
+        problems += about
+        wrong |= {key} if about else set()
     wrong |= {"preset"} if preset not in PRESETS else set()
     judged = {k: v for k, v in flatten(config).items() if k not in wrong}
     problems += [problem for check in checks for problem in check(judged)]
@@ -137,16 +138,29 @@ def _flatten(group: BaseModel, prefix: str) -> dict[str, Scalar]:
 
 def _check_tasks(values: Mapping[str, Any]) -> list[str]:
     """Check names and duplicates of ``tasks`` against the setting."""
-    names: tuple[str, ...] = values["tasks"]
     allowed = CAPABILITIES if values["setting"] == "capability" else TASK_NAMES
+    return _check_names("tasks", values["tasks"], allowed, "stage")
+
+
+def _check_unseen(values: Mapping[str, Any]) -> list[str]:
+    """Check names and duplicates of ``evaluate.unseen``."""
+    names = values["evaluate.unseen"]
+    if names == (REST,):
+        return []
+    return _check_names("evaluate.unseen", names, TASK_NAMES, "task", f", or {REST} alone")
+
+
+def _check_names(
+    key: str, names: tuple[str, ...], allowed: tuple[str, ...], noun: str, other: str = ""
+) -> list[str]:
     problems = [
-        _wrong("tasks", name, "names of " + ", ".join(allowed), allowed)
+        _wrong(key, name, "names of " + ", ".join(allowed) + other, allowed)
         for name in dict.fromkeys(names)
         if name not in allowed
     ]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        problems.append(f"tasks: {', '.join(twice)} given more than once. Name each stage once.")
+        problems.append(f"{key}: {', '.join(twice)} given more than once. Name each {noun} once.")
     return problems
 
 

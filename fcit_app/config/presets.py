@@ -27,6 +27,7 @@ _MINI: dict[str, Scalar] = {
     "identity.encoder": "hashed-ngrams",
     "identity.tau": 0.9,
     "identity.temperature": 0.05,
+    "identity.count": "stage",
     "train.rank": 8,
     "train.scaling": 2.0,
     "train.dropout": 0.0,
@@ -40,6 +41,12 @@ _MINI: dict[str, Scalar] = {
     "data.test-samples": 150,
     "data.min-samples": 8,
     "evaluate.batch-size": 100,
+    "evaluate.transfer": False,
+    "evaluate.unseen": "",
+    "evaluate.general": False,
+    "evaluate.general-after": "last",
+    "evaluate.routing": "sample",
+    "evaluate.scoring": "paper",
 }
 
 _MINI_SMOKE: dict[str, Scalar] = {

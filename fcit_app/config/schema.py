@@ -66,6 +66,16 @@ def _known_scenario(value: str) -> str:
     return value
 
 
+def _truth_value(value: object) -> object:
+    """Take ``true`` and ``false`` only: what else pydantic reads as one (1, "on") is a slip."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("not a truth value")
+
+
+Bool = Annotated[bool, BeforeValidator(_truth_value)]
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 EncoderSpec = Annotated[str, AfterValidator(_known_encoder)]
@@ -85,13 +95,18 @@ class Group(BaseModel):
 
 
 class IdentityConfig(Group):
-    """Identity tokens and their matching (DISCO, dynamic knowledge organisation)."""
+    """Identity tokens and their matching (DISCO, dynamic knowledge organisation).
+
+    ``count``: whether a client's samples enter its subspace's token once a stage, or anew in each
+    round it takes part in, as in the released code.
+    """
 
     encoder: EncoderSpec = Field(
         description="hashed-ngrams, sentence-transformers:<folder or name> or clip:<folder or name>"
     )
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")
     temperature: Float = Field(gt=0, description="a number above 0")
+    count: Literal["stage", "round"] = Field(description="one of stage, round")
 
 
 class TrainConfig(Group):
@@ -122,9 +137,21 @@ class DataConfig(Group):
 
 
 class EvaluateConfig(Group):
-    """Evaluation by generation."""
+    """Evaluation by generation; what goes beyond the accuracy matrix is for federated methods.
+
+    ``transfer``: after each stage also the run's later tasks. ``unseen``: and these tasks, which
+    the run never trains (``rest``: all such tasks). ``general``: the base's own skills before the
+    first stage and after the last one, or after ``all`` (``general_after``). ``routing`` and
+    ``scoring``: the paper's reading first, then the released code's.
+    """
 
     batch_size: Int = Field(ge=1, description="a whole number, at least 1")
+    transfer: Bool = Field(description="one of true, false")
+    unseen: tuple[str, ...] = Field(description="names of tasks, or rest, or nothing")
+    general: Bool = Field(description="one of true, false")
+    general_after: Literal["last", "all"] = Field(description="one of last, all")
+    routing: Literal["sample", "batch"] = Field(description="one of sample, batch")
+    scoring: Literal["paper", "official"] = Field(description="one of paper, official")
 
 
 class RunConfig(Group):

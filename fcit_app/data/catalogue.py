@@ -7,7 +7,7 @@ order of the eight task stages, its evaluation scripts for the metrics.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +55,8 @@ _TASKS = (
 )
 
 TASK_NAMES: tuple[str, ...] = tuple(task.name for task in _TASKS)
+REST = "rest"
+"""In place of task names: all tasks that a run never trains."""
 TASK_STAGES: tuple[str, ...] = TASK_NAMES[:8]
 CAPABILITIES: tuple[str, ...] = ("general", "chart", "math", "other")
 
@@ -78,6 +80,13 @@ def closest(name: str, names: Sequence[str]) -> str:
     """Hint at the name that was probably meant; empty, or starts with a space."""
     near = difflib.get_close_matches(name, names, n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def never_trained(names: Sequence[str], trained: Collection[str]) -> tuple[str, ...]:
+    """Resolve the names of tasks that a run never trains: ``rest`` stands for all of them."""
+    if tuple(names) == (REST,):
+        return tuple(name for name in TASK_NAMES if name not in trained)
+    return tuple(names)
 
 
 def stages(setting: Setting) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,11 +26,8 @@ def answer(
     session: BankSession,
     samples: Sequence[Sample],
     vision: VisionFeatures,
-    encoder: TextEncoder,
-    activation: Activation = "softmax",
-    temperature: float = 0.05,
+    weights: Tensor,
     batch_size: int = 100,
-    on_batch: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Answer questions about pictures, each with its own mixture of the bank's subspaces.
 
@@ -44,28 +41,18 @@ def answer(
         Of any tasks; their answers are not looked at.
     vision : VisionFeatures
         Cache of the same base.
-    encoder : TextEncoder
-        The one with which the bank's identity tokens were made; sees the question only.
-    activation, temperature
-        See ``fcit_app.model.activation.activation_weights``.
+    weights : Tensor
+        Of each sample's subspaces, shape (samples, subspaces), see ``question_weights``.
     batch_size : int
         Samples that are answered together.
-    on_batch : Callable[[int, int], None], optional
-        Called after each batch with the number of answers so far and in all.
 
     Returns
     -------
     list[str]
         One stripped answer per sample, in the given order.
-
-    Raises
-    ------
-    ModelError
-        If the encoder is not the bank's.
     """
     base = session.base
     prompts = encode_prompts(base, samples)
-    weights = question_weights(session, samples, encoder, activation, temperature)
     limits = [catalogue.task(sample.task).max_new_tokens for sample in samples]
     # alike rows together: little padding, and few rows that wait for a longer answer
     order = sorted(
@@ -85,8 +72,6 @@ def answer(
         for place, identifiers in zip(places, generated, strict=True):
             text = base.tokenizer.decode(identifiers[: limits[place]], skip_special_tokens=True)
             answers[place] = text.strip()
-        if on_batch is not None:
-            on_batch(start + len(places), len(order))
     return answers
 
 
@@ -96,19 +81,49 @@ def question_weights(
     encoder: TextEncoder,
     activation: Activation = "softmax",
     temperature: float = 0.05,
+    together: int = 1,
 ) -> Tensor:
-    """Activation weights from the questions' text alone, shape (samples, subspaces).
+    """Activation weights from the questions' text alone.
 
-    Ones where the bank has no identity tokens. Equal questions are encoded once.
+    Parameters
+    ----------
+    session : BankSession
+        Gives the bank's identity tokens.
+    samples : Sequence[Sample]
+        Of any tasks. Equal questions are encoded once.
+    encoder : TextEncoder
+        The one with which the tokens were made; sees the question only.
+    activation, temperature
+        See ``fcit_app.model.activation.activation_weights``.
+    together : int
+        1 routes each sample by itself. More routes so many samples in a row by the mean of their
+        features, as the released code does with a batch: then the weights, and with them the
+        answers, depend on this number and on the order of the samples.
+
+    Returns
+    -------
+    Tensor
+        Float32, shape (samples, subspaces); ones where the bank has no identity tokens.
+
+    Raises
+    ------
+    ModelError
+        If the encoder is not the bank's.
     """
     tokens = session.tokens
     if tokens is None or not samples:
         return torch.ones(len(samples), len(session.bank.subspaces))
     questions = sorted({sample.question for sample in samples})
     features = torch.from_numpy(encoder.encode(questions))
-    weights = activation_weights(features, tokens, activation, temperature)
     row = {question: number for number, question in enumerate(questions)}
-    return weights[[row[sample.question] for sample in samples]]
+    places = [row[sample.question] for sample in samples]
+    if together == 1:
+        return activation_weights(features, tokens, activation, temperature)[places]
+    rows = features.double()[places]
+    starts = range(0, len(rows), together)
+    means = torch.stack([rows[start : start + together].mean(dim=0) for start in starts])
+    batch = torch.arange(len(rows)) // together
+    return activation_weights(means, tokens, activation, temperature)[batch]
 
 
 def _generate(

@@ -1,15 +1,21 @@
-"""Accuracy of a bank on the benchmark's test samples."""
+"""Accuracy of a bank on the benchmark's test samples, and how it was activated for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
 
 from fcit_app.config import RunConfig
-from fcit_app.data.catalogue import task as find_task
 from fcit_app.data.load import Benchmark
 from fcit_app.data.sample import Sample
-from fcit_app.evaluate.answer import answer
+from fcit_app.evaluate.activation_summary import ActivationSummary, summarise_weights
+from fcit_app.evaluate.answer import answer, question_weights
+from fcit_app.evaluate.general import SkillScores, held_out_skills, said_exactly, score_skills
 from fcit_app.evaluate.metrics import score
+from fcit_app.evaluate.scoring import Scoring, rule_of
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.model.adapters import wrap
 from fcit_app.model.bank import Bank
@@ -19,13 +25,32 @@ from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
 
 
+@dataclass(frozen=True)
+class TaskScore:
+    """How a bank did on one task's test samples.
+
+    Parameters
+    ----------
+    task : str
+        Name.
+    accuracy : float
+        Percent.
+    activation : ActivationSummary or None
+        None for a bank without identity tokens: nothing is routed there.
+    """
+
+    task: str
+    accuracy: float
+    activation: ActivationSummary | None
+
+
 class Evaluator:
     """Scores banks; keeps the base, the samples and their vision features between calls.
 
     Parameters
     ----------
     config : RunConfig
-        Gives base model, encoder, activation and batch size.
+        Gives base model, encoder, activation, routing, scoring and batch size.
     benchmark : Benchmark
         Gives the test samples.
     """
@@ -39,10 +64,10 @@ class Evaluator:
         self.vision = VisionFeatures(self.base)
         self._encoder = load_encoder(config.identity.encoder)
 
-    def accuracy(
+    def scores(
         self, bank: Bank, tasks: Sequence[str], done: Callable[[str, int], None] | None = None
-    ) -> list[float]:
-        """Percentage of right answers on each task's test samples.
+    ) -> list[TaskScore]:
+        """Score each task's test samples.
 
         Parameters
         ----------
@@ -53,36 +78,70 @@ class Evaluator:
         done : Callable[[str, int], None], optional
             Called after each task with its name and how many tasks are done.
         """
-        row = []
+        found = []
         with BankSession(self.base, bank) as session:
             for number, name in enumerate(tasks, start=1):
                 samples = self._benchmark.test_samples(name)
-                row.append(percent_right(samples, self._answer(session, samples)))
+                weights = self._weights(session, samples)
+                activation = None if session.tokens is None else summarise_weights(weights)
+                accuracy = self._percent_right(session, samples, weights)
+                found.append(TaskScore(name, accuracy, activation))
                 if done is not None:
                     done(name, number)
-        return row
+        return found
+
+    def accuracy(
+        self, bank: Bank, tasks: Sequence[str], done: Callable[[str, int], None] | None = None
+    ) -> list[float]:
+        """Percentage of right answers on each task's test samples, see ``scores``."""
+        return [found.accuracy for found in self.scores(bank, tasks, done)]
 
     def accuracy_on(self, bank: Bank, samples: Sequence[Sample]) -> float:
         """Percentage of right answers on any samples."""
         with BankSession(self.base, bank) as session:
-            return percent_right(samples, self._answer(session, samples))
+            return self._percent_right(session, samples, self._weights(session, samples))
 
-    def _answer(self, session: BankSession, samples: Sequence[Sample]) -> list[str]:
-        return answer(
+    def general(self, bank: Bank) -> SkillScores:
+        """Score the held-out questions of the base's own skills.
+
+        They are routed like any others. Only the base ``mini`` has such questions.
+        """
+        samples = self._skills
+        with BankSession(self.base, bank) as session:
+            weights = self._weights(session, samples)
+            size = self.config.evaluate.batch_size
+            right = said_exactly(session, samples, self.vision, weights, size)
+        return score_skills(samples, right)
+
+    @cached_property
+    def _skills(self) -> tuple[Sample, ...]:
+        return held_out_skills(self.base)
+
+    def _weights(self, session: BankSession, samples: Sequence[Sample]) -> Tensor:
+        evaluation = self.config.evaluate
+        return question_weights(
             session,
             samples,
-            self.vision,
             self._encoder,
             self.config.activation,
             self.config.identity.temperature,
-            self.config.evaluate.batch_size,
+            evaluation.batch_size if evaluation.routing == "batch" else 1,
         )
 
+    def _percent_right(
+        self, session: BankSession, samples: Sequence[Sample], weights: Tensor
+    ) -> float:
+        evaluation = self.config.evaluate
+        answers = answer(session, samples, self.vision, weights, evaluation.batch_size)
+        return percent_right(samples, answers, evaluation.scoring)
 
-def percent_right(samples: Sequence[Sample], answers: Sequence[str]) -> float:
+
+def percent_right(
+    samples: Sequence[Sample], answers: Sequence[str], scoring: Scoring = "paper"
+) -> float:
     """Share of right answers in percent, by each task's own metric."""
     right = sum(
-        score(find_task(sample.task).metric, said, sample.answer)
+        score(rule_of(sample.task, scoring), said, sample.answer)
         for sample, said in zip(samples, answers, strict=True)
     )
     return 100.0 * right / len(samples)

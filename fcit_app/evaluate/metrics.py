@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
-from fcit_app.data.catalogue import Metric
 from fcit_app.errors import DataError
+
+Rule = Literal["exact", "box", "substring", "cut-box"]
+"""The paper's two metrics, and what the released scripts make of them for some tasks."""
 
 Box = tuple[float, float, float, float]
 
@@ -18,15 +21,16 @@ _FOUR = re.compile(
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
-def score(metric: Metric, prediction: str, reference: str) -> bool:
+def score(rule: Rule, prediction: str, reference: str) -> bool:
     """Judge an answer.
 
     Parameters
     ----------
-    metric : {"exact", "box"}
+    rule : {"exact", "box", "substring", "cut-box"}
         ``exact``: equal to the reference but for letter case and blanks around it; an empty answer
         is wrong. ``box``: intersection over union with the reference box above 0.5; an answer that
-        is no box is wrong.
+        is no box is wrong. ``substring``: part of the reference but for letter case, even if
+        empty. ``cut-box``: as ``box``, with the answer's first and last character cut off.
     prediction : str
         What the model said.
     reference : str
@@ -35,25 +39,29 @@ def score(metric: Metric, prediction: str, reference: str) -> bool:
     Raises
     ------
     DataError
-        If the reference of ``box`` is no box, or the metric is unknown.
+        If the reference box is no box, or the rule is unknown.
 
     Notes
     -----
-    FCIT's evaluation scripts, but for two defects of theirs: a substring of the reference (even an
-    empty one) counts as right there for some tasks, and their box parser cuts off the last digit.
+    FCIT's evaluation scripts, whose two defects are rules of their own, ``substring`` and
+    ``cut-box``; ``evaluate.scoring`` says which tasks they judge.
     """
-    if metric == "exact":
+    if rule == "exact":
         said = prediction.strip().casefold()
         return bool(said) and said == reference.strip().casefold()
-    if metric == "box":
+    if rule == "substring":
+        return prediction.strip().upper() in reference.strip().upper()
+    if rule in ("box", "cut-box"):
         truth = parse_box(reference)
         if truth is None:
             raise DataError(
                 f"The reference '{reference}' is no box; one is '[0.1, 0.2, 0.5, 0.8]'."
             )
-        box = parse_box(prediction)
+        box = parse_box(prediction) if rule == "box" else parse_cut_box(prediction)
         return box is not None and intersection_over_union(box, truth) > 0.5
-    raise DataError(f"There is no metric '{metric}'; allowed are 'exact' and 'box'.")
+    raise DataError(
+        f"There is no metric '{rule}'; allowed are 'exact', 'box', 'substring' and 'cut-box'."
+    )
 
 
 def parse_box(text: str) -> Box | None:
@@ -74,6 +82,29 @@ def parse_box(text: str) -> Box | None:
     if not all(map(math.isfinite, (left, top, right, bottom))):
         return None
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def parse_cut_box(text: str) -> Box | None:
+    """Read a box as the released ``eval_grounding`` does: brackets are taken off twice.
+
+    The second time the first and the last character go with them, so ``[0.41, 0.2, 0.6, 0.8]`` is
+    read as (.41, .2, .6, 0.) and ends above its own top. Only the answer is read so here; whether
+    the released script treats its reference alike is not known to us.
+
+    Returns
+    -------
+    Box or None
+        None where the released script fails; unlike ``parse_box`` the box may span no area.
+    """
+    parts = text.strip().replace("[", "").replace("]", "")[1:-1].split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        return None
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        return None
+    left, top, right, bottom = numbers
+    return left, top, right, bottom
 
 
 def intersection_over_union(first: Box, second: Box) -> float:

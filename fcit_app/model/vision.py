@@ -38,11 +38,6 @@ class VisionFeatures:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
 
-    @property
-    def bytes_kept(self) -> int:
-        """Bytes that the kept features take."""
-        return self._bytes
-
     def of(self, samples: Sequence[Sample]) -> Tensor:
         """Features of each sample's picture.
 

@@ -9,9 +9,9 @@ from random import Random
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from fcit_app.data.mini.questions import Lexicon, make_dialogue
 from fcit_app.pretrain import forward_pass
 from fcit_app.pretrain.packing import pack
-from fcit_app.pretrain.questions import Lexicon, make_dialogue
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from fcit_app.data.catalogue import TASK_NAMES
-from fcit_app.data.mini.splits import SplitPen
-from fcit_app.data.mini.tasks import make_exercise
-from fcit_app.data.mini.vocabulary import COLOURS, LETTERS, OBJECTS, SHAPES, TRENDS, plural
-from fcit_app.pretrain.questions import Lexicon, make_dialogue
+from fcit_app.data.mini.lexicon import SPECIAL_TOKENS, task_texts
+from fcit_app.data.mini.questions import Lexicon, make_dialogue
+from fcit_app.data.mini.vocabulary import LETTERS
 
-SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:")
 _WORD = r" ?[A-Z]?[a-z]+| ?[A-Z](?![a-z])| ?[0-9]| ?[^\w\s]|\n"
 
 CHAT_TEMPLATE = (
@@ -35,7 +31,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     found: set[str] = {*LETTERS, *"0123456789[],."}
     found |= {f" {mark}" for mark in (*LETTERS, *"0123456789")}
     random = Random("tokenizer")
-    for question, answer in _task_texts():
+    for question, answer in task_texts():
         found |= _pieces(bare, question) | _pieces(bare, f" {answer}")
     for _ in range(6000):
         for _, prompt, answer in make_dialogue(random, Lexicon([" the"], [" the"])).turns:
@@ -58,28 +54,6 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
-
-
-def build_lexicon(tokenizer: PreTrainedTokenizerFast) -> Lexicon:
-    """Words to copy (the whole vocabulary), and filler (function words of the tasks' prompts)."""
-    content = {*COLOURS, *SHAPES, *(plural(shape) for shape in SHAPES), *OBJECTS, *TRENDS}
-    content |= {word.capitalize() for word in content} | {*LETTERS, *"0123456789"}
-    in_prompts: set[str] = set()
-    for question, _ in _task_texts():
-        in_prompts |= {
-            str(tokenizer.decode(index)) for index in tokenizer(f"\n{question}").input_ids
-        }
-    filler = sorted(piece for piece in in_prompts if piece.strip() not in content)
-    words = sorted(set(tokenizer.get_vocab()) - {*SPECIAL_TOKENS, "\n"})
-    return Lexicon(words, filler)
-
-
-def _task_texts(each: int = 300) -> Iterator[tuple[str, str]]:
-    pen = SplitPen(Random("task texts"), "pretraining")
-    for task in TASK_NAMES:
-        for _ in range(each):
-            exercise = make_exercise(task, pen)
-            yield exercise.question, exercise.answer
 
 
 def _set_pipeline(tokenizer: Tokenizer) -> None:

@@ -22,13 +22,14 @@ import typer
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
+from fcit_app.data.mini.lexicon import build_lexicon
+from fcit_app.data.mini.questions import Dialogue, make_dialogue
 from fcit_app.pretrain.alignment import AlignmentLoss
 from fcit_app.pretrain.architecture import HIDDEN, build_model, build_processor
 from fcit_app.pretrain.forward_pass import forward, pixels
 from fcit_app.pretrain.packing import IGNORED, pack
-from fcit_app.pretrain.questions import Dialogue, make_dialogue
 from fcit_app.pretrain.skills import SkillTable, measure_skills
-from fcit_app.pretrain.tokenizer import build_lexicon, build_tokenizer
+from fcit_app.pretrain.tokenizer import build_tokenizer
 
 app = typer.Typer(add_completion=False)
 

@@ -120,7 +120,7 @@ def controls(
     return seeing, {
         "exchanged": evaluator.accuracy_on(seeing, unseen),
         "trained blind": evaluator.accuracy_on(never_saw, unseen),
-        "majority": percent_right(asked, [most_frequent] * len(asked)),
+        "majority": percent_right(asked, [most_frequent] * len(asked), config.evaluate.scoring),
     }
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from fcit_app.report.plots import accuracy_heat_map, forgetting_curves
+from fcit_app.report.analysis import beyond_accuracy, skill_rows
+from fcit_app.report.plots import accuracy_heat_map, activation_heat_map, forgetting_curves
 from fcit_app.report.table import all_tasks, cells, cost_line, header, label, place
+from fcit_app.runs.analysis import read_analysis
 from fcit_app.runs.atomic import read_json, write_bytes
 from fcit_app.runs.folder import writing
 from fcit_app.runs.result import RunResult, read_result
@@ -23,10 +25,11 @@ _TEMPLATE = """<!doctype html>
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8884; }
+th, td { overflow-wrap: normal; }
 th:first-child, td:first-child { text-align: left; }
 tr.disco td { font-weight: 600; }
 figure { margin: 1rem 0; background: #fff; color: #000; padding: .5rem; border-radius: .5rem; }
@@ -46,10 +49,29 @@ BWT: backward transfer, in points.</p>
 {% for run in runs %}
 <h2>{{ run.name }}</h2>
 {% if run.matrix %}<div class="wide">
-<figure>{{ run.matrix | safe }}<figcaption>Accuracy on each task after each stage</figcaption>
+<figure>{{ run.matrix | safe }}<figcaption>Accuracy on each task after each stage
+{%- if run.transfer %}; grey: not trained by then{% endif %}</figcaption>
 </figure>
 <figure>{{ run.curves | safe }}<figcaption>How well each task is kept</figcaption></figure>
 </div>{% endif %}
+{% if run.beyond %}<div class="wide"><table>
+<tr>{% for name in run.beyond[0] %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in run.beyond[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+<p>Routing: questions whose strongest subspace was trained on their task. Entropy of the activation
+weights, in nats and over its largest value. Not trained yet: mean accuracy on tasks that no stage
+has taught by then, and what that is above the untrained base.
+{%- if run.forward %} Forward transfer: {{ run.forward }} points.{% endif %}</p>{% endif %}
+{% if run.activation %}<div class="wide">
+<figure>{{ run.activation | safe }}<figcaption>Mean weight of each subspace for each task's
+questions, after the last stage</figcaption></figure>
+</div>{% endif %}
+{% if run.skills %}<details open><summary>General ability (per cent)</summary>
+<div class="wide"><table>
+<tr><th>skill</th><th>before training</th>
+{% for stage in run.skills.stages %}<th>after stage {{ stage }}</th>{% endfor %}</tr>
+{% for row in run.skills.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div></details>{% endif %}
 {% if run.subspaces %}<div class="wide"><table>
 <tr><th>subspace</th><th>opened in stage</th><th>samples</th><th>from</th></tr>
 {% for s in run.subspaces %}<tr><td>{{ s.id }}</td><td>{{ s.first_stage }}</td>
@@ -102,9 +124,18 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 def _section(result: RunResult, folder: Path) -> dict[str, object]:
     staged = len(result.accuracy or []) > 1
     facts = {name: read_json(folder / f"{name}.json") for name in ("config", "environment")}
+    analysis = read_analysis(folder)
+    last = analysis.stages[-1] if analysis and analysis.stages else None
+    forward = analysis.forward_transfer if analysis else None
     return {
         "name": f"{result.method}, seed {result.seed}",
-        "matrix": accuracy_heat_map(result) if staged else None,
+        "matrix": accuracy_heat_map(result, analysis) if staged else None,
+        "transfer": analysis is not None
+        and any(stage.transfer_accuracy is not None for stage in analysis.stages),
+        "beyond": beyond_accuracy(analysis) if analysis else None,
+        "forward": None if forward is None else f"{forward:+.1f}",
+        "activation": activation_heat_map(last) if last and last.activation else None,
+        "skills": skill_rows(analysis) if analysis else None,
         "curves": forgetting_curves(result) if staged else None,
         "subspaces": result.subspaces,
         "facts": json.dumps(facts, indent=2),

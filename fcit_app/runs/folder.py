@@ -15,6 +15,8 @@ from safetensors.numpy import save
 
 from fcit_app.arrays import Arrays
 from fcit_app.errors import RunFolderError
+from fcit_app.runs.analysis import FILE as ANALYSIS_FILE
+from fcit_app.runs.analysis import RunAnalysis
 from fcit_app.runs.atomic import read_json, write_bytes, write_json
 from fcit_app.runs.ledger import Ledger
 from fcit_app.runs.result import RunResult, read_result
@@ -24,6 +26,7 @@ LOG_NAME = "flower.log"
 
 _NAMES = frozenset(
     {
+        ANALYSIS_FILE,
         "config.json",
         "environment.json",
         "ledger.jsonl",
@@ -37,6 +40,8 @@ _NAMES = frozenset(
 
 class RunFolder:
     """One run on disk: ``config.json``, ``environment.json``, ``ledger.jsonl``, ``state/``, result.
+
+    During and after a federated run also ``analysis.json``.
 
     Parameters
     ----------
@@ -98,6 +103,10 @@ class RunFolder:
             If the result does not have exactly the keys of ``RunResult``, or a wrong value.
         """
         write_json(self.path / "result.json", RunResult.check(result).model_dump())
+
+    def write_analysis(self, analysis: RunAnalysis) -> None:
+        """Replace ``analysis.json`` by this one, atomically."""
+        write_json(self.path / ANALYSIS_FILE, analysis.model_dump())
 
     def read_result(self) -> RunResult:
         """Read ``result.json`` back, checked."""

@@ -170,7 +170,8 @@ class RunProgress:
     def _on_stage_evaluated(self, event: Mapping[str, Any]) -> str:
         end = float(event.get("time", self._since))
         self._evaluations_done += 1
-        columns = max(1, len(event.get("accuracy") or []))
+        asked = self._columns[self._evaluations_done - 1 : self._evaluations_done]
+        columns = max(1, *asked, len(event.get("accuracy") or []))
         self._column_seconds.append(max(0.0, end - self._since) / columns)
         self._since = end
         scores = " ".join(f"{float(value):.0f}" for value in event.get("accuracy") or [])

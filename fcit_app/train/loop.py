@@ -89,11 +89,6 @@ class FitResult:
         """Loss of the last step."""
         return self.losses[-1]
 
-    @property
-    def loss_mean(self) -> float:
-        """Mean loss over all steps."""
-        return math.fsum(self.losses) / len(self.losses)
-
 
 def fit(
     base: BaseModel,

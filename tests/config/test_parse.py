@@ -32,6 +32,12 @@ VALID = st.fixed_dictionaries(
         "out": st.sampled_from(["runs/x", "/tmp/a b", "répertoire"]),
         "activation": st.sampled_from(["softmax", "argmax", "cosine", "concat"]),
         "identity.tau": st.floats(0, 1, exclude_min=True),
+        "identity.count": st.sampled_from(["stage", "round"]),
+        "evaluate.transfer": st.booleans(),
+        "evaluate.general": st.booleans(),
+        "evaluate.unseen": st.sampled_from(["", "rest", "dvqa", "dvqa,tabmwp"]),
+        "evaluate.routing": st.sampled_from(["sample", "batch"]),
+        "evaluate.scoring": st.sampled_from(["paper", "official"]),
         "train.lr": st.floats(1e-8, 1.0),
         "train.rank": st.integers(1, 512),
         "identity.encoder": st.sampled_from(
@@ -186,3 +192,16 @@ def test_further_checks_see_only_what_is_not_known_to_be_wrong():
     assert len(caught.value.problems) == 4
     assert caught.value.problems[-1] == "one more"
     assert seen == [set(KEYS) - {"preset", "tasks", "beta"}]
+
+
+def test_tasks_to_be_met_unseen():
+    assert parse({"evaluate.unseen": "dvqa, tabmwp"}).evaluate.unseen == ("dvqa", "tabmwp")
+    assert parse({"evaluate.unseen": "rest"}).evaluate.unseen == ("rest",)
+    found = problems(evaluate__unseen="dvqq,rest,dvqa,dvqa", evaluate__transfer="on")
+    assert [problem.split(":")[0] for problem in found] == [
+        "evaluate.transfer",
+        *("evaluate.unseen",) * 3,
+    ]
+    assert "one of true, false" in found[0]
+    assert "Did you mean 'dvqa'?" in found[1]
+    assert "or rest alone" in found[2]

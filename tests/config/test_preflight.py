@@ -102,3 +102,18 @@ def test_everything_is_told_at_once():
         parse(flat | {"seed": -1, "tasks": "imagenet"}, [foreseen])
     keys = [problem.split(":")[0] for problem in caught.value.problems]
     assert keys == ["seed", "tasks", "model.name", "identity.encoder"]
+
+
+def test_what_a_run_trains_is_not_unseen():
+    (only,) = problems(evaluate__unseen="figureqa,dvqa")
+    assert only.startswith("evaluate.unseen: 'figureqa' is not allowed, since this run trains it")
+    assert "aokvqa, grounding, dvqa, tabmwp" in only
+    assert problems(evaluate__unseen="figureqa", tasks="dvqa,iconqa") == []
+    assert problems(evaluate__unseen="rest", setting="capability") == []
+
+
+def test_general_ability_needs_a_base_with_a_skill_set(tmp_path):
+    assert problems(evaluate__general=True) == []
+    (only,) = problems(evaluate__general=True, model__name=str(tmp_path))
+    assert only.startswith("evaluate.general: true is not allowed for the base")
+    assert "model.name = mini" in only

@@ -9,8 +9,8 @@ import pytest
 
 from fcit_app.data.catalogue import TASK_NAMES
 from fcit_app.data.mini.benchmark import MiniBenchmark
+from fcit_app.data.mini.questions import Lexicon, make_dialogue
 from fcit_app.data.mini.splits import split_of
-from fcit_app.pretrain.questions import Lexicon, make_dialogue
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)

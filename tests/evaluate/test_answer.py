@@ -22,6 +22,7 @@ from fcit_app.data.sample import Sample
 from fcit_app.errors import ModelError
 from fcit_app.evaluate.answer import answer, question_weights
 from fcit_app.identity.encoders import HashedNgramEncoder
+from fcit_app.model.activation import activation_weights
 from fcit_app.model.adapters import parameter_handles, wrap
 from fcit_app.model.bank import Bank, Subspace
 from fcit_app.model.base import BaseModel
@@ -53,9 +54,12 @@ def plain(tiny_folder: Path) -> Any:
     return LlavaForConditionalGeneration.from_pretrained(tiny_folder, attn_implementation="eager")
 
 
-def answered(base: BaseModel, bank: Bank, samples: list[Sample], **options: Any) -> list[str]:
+def answered(
+    base: BaseModel, bank: Bank, samples: list[Sample], batch_size: int = 100, **options: Any
+) -> list[str]:
     with BankSession(base, bank) as session:
-        return answer(session, samples, VisionFeatures(base), ENCODER, **options)
+        weights = question_weights(session, samples, ENCODER, **options)
+        return answer(session, samples, VisionFeatures(base), weights, batch_size)
 
 
 @torch.no_grad()
@@ -151,17 +155,40 @@ def test_weights_look_at_the_question_only(
         assert [sample.question for sample in samples] == list(QUESTIONS)
 
 
-def test_progress_and_no_samples(tiny_base: BaseModel, adapted: PeftModel) -> None:
-    told: list[tuple[int, int]] = []
-    answered(tiny_base, Bank(), SAMPLES, batch_size=6, on_batch=lambda *n: told.append(n))
-    assert told == [(6, 15), (12, 15), (15, 15)]
+def test_a_batch_is_routed_by_the_mean_of_its_features(
+    tiny_base: BaseModel, handles: dict[str, Parameter]
+) -> None:
+    """The released code's routing: ours is its case of batches of one."""
+    samples = SAMPLES[:7]
+    with BankSession(tiny_base, random_bank(handles, 3)) as session:
+        assert session.tokens is not None
+        alone = question_weights(session, samples, ENCODER)
+        for size in (2, 3, 7, 100):
+            together = question_weights(session, samples, ENCODER, together=size)
+            for start in range(0, len(samples), size):
+                batch = samples[start : start + size]
+                features = ENCODER.encode([sample.question for sample in batch])
+                mean = torch.from_numpy(features).double().mean(dim=0, keepdim=True)
+                expected = activation_weights(mean, session.tokens)
+                torch.testing.assert_close(
+                    together[start : start + size], expected.expand(len(batch), -1)
+                )
+            assert not torch.allclose(together, alone), "batches mix questions here"
+        same = [samples[0]] * 5
+        torch.testing.assert_close(
+            question_weights(session, same, ENCODER, together=4),
+            question_weights(session, same, ENCODER),
+        )
+
+
+def test_no_samples(tiny_base: BaseModel, adapted: PeftModel) -> None:
     assert answered(tiny_base, Bank(), []) == []
 
 
 def test_a_session_must_be_entered(tiny_base: BaseModel, handles: dict[str, Parameter]) -> None:
     session = BankSession(tiny_base, random_bank(handles, 1))
     with pytest.raises(RuntimeError, match="not entered"):
-        answer(session, SAMPLES, VisionFeatures(tiny_base), ENCODER)
+        answer(session, SAMPLES, VisionFeatures(tiny_base), torch.ones(len(SAMPLES), 1))
 
 
 def test_another_encoder_than_the_banks_is_refused(
@@ -171,4 +198,4 @@ def test_another_encoder_than_the_banks_is_refused(
         BankSession(tiny_base, random_bank(handles, 2)) as session,
         pytest.raises(ModelError, match=r"64 numbers.*1024"),
     ):
-        answer(session, SAMPLES, VisionFeatures(tiny_base), HashedNgramEncoder(64))
+        question_weights(session, SAMPLES, HashedNgramEncoder(64))

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcit_app.errors import DataError
-from fcit_app.evaluate.metrics import intersection_over_union, parse_box, score
+from fcit_app.evaluate.metrics import (
+    intersection_over_union,
+    parse_box,
+    parse_cut_box,
+    score,
+)
+from fcit_app.evaluate.scoring import rule_of
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,39 @@ def test_box(prediction: str, right: bool) -> None:
 def test_exactly_half_is_not_enough() -> None:
     assert not score("box", "[0, 0, 1, 1]", "[0, 0, 1, 2]")
     assert score("box", "[0, 0, 1, 1.01]", "[0, 0, 1, 2]")
+
+
+@pytest.mark.parametrize("prediction", ["", " ", "n", "ON", "none"])
+def test_the_released_scripts_take_a_substring_of_the_reference(prediction: str) -> None:
+    for task in ("dvqa", "figureqa"):
+        assert score(rule_of(task, "official"), prediction, "None")
+        assert score(rule_of(task), prediction, "None") is (prediction == "none")
+    for task in ("iconqa", "flickr30k"):
+        assert score(rule_of(task, "official"), prediction, "None") is (prediction == "none")
+    assert not score("substring", "none of them", "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("[0.41, 0.2, 0.6, 0.8]", (0.41, 0.2, 0.6, 0.0)),
+        ("[1.0, 0.2, 0.6, 0.85]", (0.0, 0.2, 0.6, 0.8)),
+        ("[0.1, 0.2, 0.6, 1]", None),
+        ("[0.1, 0.2, 0.3]", None),
+        ("no box", None),
+        ("", None),
+    ],
+)
+def test_boxes_as_the_released_parser_reads_them(text: str, box: tuple[float, ...] | None) -> None:
+    assert parse_cut_box(text) == box
+
+
+def test_a_right_box_is_wrong_for_the_released_parser() -> None:
+    said = "[0.41, 0.2, 0.6, 0.8]"
+    assert score(rule_of("grounding"), said, said)
+    assert not score(rule_of("grounding", "official"), said, said)
+    longer = "[0.41, 0.2, 0.6, 0.85]"
+    assert score(rule_of("grounding", "official"), longer, longer)
 
 
 corners = st.tuples(*[st.integers(0, 50)] * 2, *[st.integers(51, 100)] * 2)

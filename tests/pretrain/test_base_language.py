@@ -11,12 +11,13 @@ from transformers import PreTrainedTokenizerFast
 
 from fcit_app.data.catalogue import TASK_NAMES
 from fcit_app.data.mini.benchmark import MiniBenchmark
+from fcit_app.data.mini.lexicon import build_lexicon
+from fcit_app.data.mini.questions import Lexicon, make_dialogue
 from fcit_app.data.mini.vocabulary import PATCHES
 from fcit_app.pretrain.architecture import build_model, build_processor
 from fcit_app.pretrain.forward_pass import forward, pixels
 from fcit_app.pretrain.packing import IGNORED, pack
-from fcit_app.pretrain.questions import Lexicon, make_dialogue
-from fcit_app.pretrain.tokenizer import build_lexicon, build_tokenizer
+from fcit_app.pretrain.tokenizer import build_tokenizer
 
 
 @pytest.fixture(scope="module")

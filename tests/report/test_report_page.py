@@ -10,7 +10,8 @@ from toy_results import toy_result, toy_run
 
 from fcit_app.errors import RunFolderError
 from fcit_app.report import write_report
-from fcit_app.report.plots import accuracy_heat_map, forgetting_curves
+from fcit_app.report.plots import accuracy_heat_map, activation_heat_map, forgetting_curves
+from fcit_app.runs import RunAnalysis, RunFolder, read_analysis
 
 MATRIX = [[91.5], [62.25, 88.0], [41.0, 63.5, 97.0]]
 TASKS = ["imagenet-r", "figureqa", "ocr-vqa"]
@@ -89,6 +90,95 @@ def test_one_run(tmp_path):
     assert text.count("<svg") == 2
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
+
+
+def analysed(path, **changes):
+    """A finished run with everything measured."""
+    run = toy_run(path, full_result())
+    ability = {"short": 90.0, "sentences": 12.5, "mean": 64.0, "skills": {"read": 99.0}}
+    stages = []
+    for number, row in enumerate(MATRIX, start=1):
+        activation = [
+            {
+                "task": task,
+                "weights": [0.75, 0.25],
+                "strongest": [0.8, 0.2],
+                "routing_accuracy": 80.0,
+                "entropy": 0.5,
+                "normalised_entropy": 0.7,
+            }
+            for task in TASKS
+        ]
+        stages.append(
+            {
+                "stage": number,
+                "seen": number,
+                "accuracy": [*row, *[3.0] * (3 - number)],
+                "unseen_accuracy": [7.0],
+                "transfer_accuracy": 5.5,
+                "transfer_gain": -1.5,
+                "subspaces": [0, 7],
+                "activation": activation,
+                "routing_accuracy": 80.5,
+                "entropy": 0.25,
+                "normalised_entropy": 0.625,
+                "general": ability if number == 3 else None,
+            }
+        )
+    content = {
+        "tasks": TASKS,
+        "unseen": ["dvqa"],
+        "zero_shot": [0.0] * 4,
+        "general": ability | {"mean": 88.0},
+        "forward_transfer": 3.0,
+        "stages": stages,
+    }
+    RunFolder(run).write_analysis(RunAnalysis.check(content | changes))
+    return run
+
+
+def test_what_goes_beyond_accuracy(tmp_path):
+    run = analysed(tmp_path / "run")
+    text, cells = read(write_report([run], tmp_path / "report.html"))
+    assert text.count("<svg") == 3
+    row = cells.index("after stage")
+    assert cells[row + 6 : row + 12] == ["1", "80.5", "0.250", "0.625", "5.5", "-1.5"]
+    assert "Forward transfer: +3.0 points" in text
+    assert "grey: not trained by then" in text
+    row = cells.index("skill")
+    assert cells[row : row + 3] == ["skill", "before training", "after stage 3"]
+    row = cells.index("mean over skills")
+    assert cells[row + 1 : row + 3] == ["88.0", "64.0"]
+
+
+def test_an_upper_triangle_is_drawn_if_it_was_asked(tmp_path):
+    analysis = read_analysis(analysed(tmp_path / "run"))
+
+    def texts(*arguments):
+        root = ElementTree.fromstring(accuracy_heat_map(*arguments))
+        return ["".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")]
+
+    plain, greyed = texts(full_result()), texts(full_result(), analysis)
+    assert "dvqa" in greyed
+    assert "dvqa" not in plain
+    assert (greyed.count("3"), greyed.count("7")) == (3, 3)
+    root = ElementTree.fromstring(activation_heat_map(analysis.stages[-1]))
+    labels = {"".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")}
+    assert {"subspace 0", "subspace 7", "0.75", "0.25", *TASKS} <= labels
+
+
+def test_a_run_without_tokens_shows_no_activation(tmp_path):
+    bare = {"subspaces": None, "activation": None, "routing_accuracy": None, "entropy": None}
+    bare |= {"normalised_entropy": None, "transfer_accuracy": None, "transfer_gain": None}
+    complete = read_analysis(analysed(tmp_path / "one")).model_dump()["stages"]
+    stages = [stage | bare | {"general": None, "unseen_accuracy": []} for stage in complete]
+    nothing = {"unseen": [], "zero_shot": [0.0] * 3, "general": None, "forward_transfer": None}
+    run = analysed(tmp_path / "run", stages=stages, **nothing)
+    text, cells = read(write_report([run], tmp_path / "report.html"))
+    assert text.count("<svg") == 2
+    assert "after stage" not in cells
+    assert "skill" not in cells
+    assert "grey:" not in text
 
 
 def test_several_runs(tmp_path):

@@ -89,6 +89,7 @@ def test_the_folder_is_complete(finished, method):
     folder = finished[method]
     names = {entry.name for entry in folder.path.iterdir()}
     assert names == {
+        "analysis.json",
         "config.json",
         "environment.json",
         "ledger.jsonl",

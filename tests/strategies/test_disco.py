@@ -67,6 +67,35 @@ def test_clients_that_return_the_model_leave_it_unchanged():
         assert (bank[f"projector/{name}"].numpy() == array).all()
 
 
+def test_samples_count_once_a_stage_or_in_each_round():
+    """Ours, and the released code's third branch."""
+    topics = client_app(lambda client, stage: 0)
+    tokens = {}
+    for count, rounds in (("stage", 1), ("stage", 3), ("round", 1), ("round", 3)):
+        grid, disco = InProcessGrid(topics, 3), make_disco(count=count)
+        bank = play(disco, grid, empty_bank(), rounds=rounds)
+        tokens[count, rounds] = (count_of(bank, 0), token_of(bank, 0).tolist())
+    once = sum(samples(client) for client in range(3))
+    assert tokens["stage", 1] == tokens["stage", 3] == tokens["round", 1]
+    assert tokens["round", 3] == (3 * once, token_total(0, 3 * once).tolist())
+
+
+def test_who_is_there_in_more_rounds_weighs_more_if_rounds_count():
+    def halves(client, stage):
+        total = token_total(0, samples(client))
+        total[client] += samples(client)
+        return total
+
+    directions = {}
+    for count in ("stage", "round"):
+        grid, disco = InProcessGrid(client_app(token=halves), 3), make_disco(count=count, tau=0.4)
+        bank = play(disco, grid, empty_bank())
+        bank = play(disco, grid, bank, rounds=4, nodes=[1000], first_round=2)
+        total = token_of(bank, 0)
+        directions[count] = total / np.linalg.norm(total)
+    assert directions["round"][0] > directions["stage"][0] + 0.01
+
+
 def test_a_subspace_is_the_sample_weighted_mean_of_its_clients():
     grid = InProcessGrid(client_app(by_parity), 5)
     bank = play(make_disco(), grid, empty_bank())

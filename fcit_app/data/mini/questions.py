@@ -44,6 +44,10 @@ MIXTURE: dict[PictureKind, float] = {
 }
 
 
+SENTENCE_LEADS = ("it is ", "it reads ")
+"""How an answer begins to a prompt without a tag; ``echo`` alone has neither tag nor lead."""
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """Token texts with their leading space: all of them to copy, and harmless ones as filler."""
