@@ -107,7 +107,7 @@ class Federation:
         tell("round-started", participants=list(participants))
         seconds: dict[str, float] = {}
         most = config.data.train_samples * len(stage.tasks)
-        tokens = IdentityReplies(self._clients, most)
+        tokens = IdentityReplies(self._clients, most, config.identity.prototypes)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in participants]
             view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)

@@ -51,6 +51,7 @@ def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
         tau=config.identity.tau,
         projector=config.projector,
         identity_timeout=config.client_timeout,
+        prototypes=config.identity.prototypes,
     )
 
 
@@ -61,7 +62,13 @@ def _disco_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRe
 def _disco_bank(arrays: ArrayRecord) -> Bank:
     record = read_bank(arrays)
     subspaces = tuple(
-        Subspace(known.identifier, to_arrays(known.adapter), known.token, known.first_stage)
+        Subspace(
+            known.identifier,
+            to_arrays(known.adapter),
+            known.token,
+            known.first_stage,
+            to_arrays(known.projector) if known.projector else None,
+        )
         for known in record.subspaces.values()
     )
     return Bank(subspaces, to_arrays(record.projector) if record.projector else None)

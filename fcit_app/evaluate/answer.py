@@ -11,9 +11,9 @@ from transformers import GenerationConfig
 
 from fcit_app.data import catalogue
 from fcit_app.data.sample import Sample
-from fcit_app.identity.encoders import TextEncoder
 from fcit_app.model.activation import Activation, activation_weights
 from fcit_app.model.base import BaseModel
+from fcit_app.model.features import SampleFeatures
 from fcit_app.model.prompt import encode_prompts
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
@@ -26,7 +26,7 @@ def answer(
     session: BankSession,
     samples: Sequence[Sample],
     vision: VisionFeatures,
-    encoder: TextEncoder,
+    features: SampleFeatures,
     activation: Activation = "softmax",
     temperature: float = 0.05,
     batch_size: int = 100,
@@ -44,8 +44,8 @@ def answer(
         Of any tasks; their answers are not looked at.
     vision : VisionFeatures
         Cache of the same base.
-    encoder : TextEncoder
-        The one with which the bank's identity tokens were made; sees the question only.
+    features : SampleFeatures
+        Those of which the bank's identity tokens were made (``identity.token``).
     activation, temperature
         See ``fcit_app.model.activation.activation_weights``.
     batch_size : int
@@ -61,11 +61,11 @@ def answer(
     Raises
     ------
     ModelError
-        If the encoder is not the bank's.
+        If the features are not the bank's.
     """
     base = session.base
     prompts = encode_prompts(base, samples)
-    weights = question_weights(session, samples, encoder, activation, temperature)
+    weights = question_weights(session, samples, features, activation, temperature)
     limits = [catalogue.task(sample.task).max_new_tokens for sample in samples]
     # alike rows together: little padding, and few rows that wait for a longer answer
     order = sorted(
@@ -93,22 +93,24 @@ def answer(
 def question_weights(
     session: BankSession,
     samples: Sequence[Sample],
-    encoder: TextEncoder,
+    features: SampleFeatures,
     activation: Activation = "softmax",
     temperature: float = 0.05,
 ) -> Tensor:
-    """Activation weights from the questions' text alone, shape (samples, subspaces).
+    """Activation weights of each sample, shape (samples, subspaces).
 
-    Ones where the bank has no identity tokens. Equal questions are encoded once.
+    Ones where the bank has no identity tokens. What is alike is encoded once: of tokens from text,
+    equal questions.
     """
     tokens = session.tokens
     if tokens is None or not samples:
         return torch.ones(len(samples), len(session.bank.subspaces))
-    questions = sorted({sample.question for sample in samples})
-    features = torch.from_numpy(encoder.encode(questions))
-    weights = activation_weights(features, tokens, activation, temperature)
-    row = {question: number for number, question in enumerate(questions)}
-    return weights[[row[sample.question] for sample in samples]]
+    keys = [features.key(sample) for sample in samples]
+    distinct = dict(zip(keys, samples, strict=True))
+    row = {key: number for number, key in enumerate(sorted(distinct))}
+    found = torch.from_numpy(features.of([distinct[key] for key in row]))
+    weights = activation_weights(found, tokens, activation, temperature, session.owners)
+    return weights[[row[key] for key in keys]]
 
 
 def _generate(

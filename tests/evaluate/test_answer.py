@@ -25,11 +25,12 @@ from fcit_app.identity.encoders import HashedNgramEncoder
 from fcit_app.model.adapters import parameter_handles, wrap
 from fcit_app.model.bank import Bank, Subspace
 from fcit_app.model.base import BaseModel
+from fcit_app.model.features import QuestionFeatures
 from fcit_app.model.prompt import prompt_text
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
 
-ENCODER = HashedNgramEncoder()
+FEATURES = QuestionFeatures(HashedNgramEncoder())
 SAMPLES = [
     *toy_samples(8, "figureqa"),
     *toy_samples(4, "grounding", start=8),
@@ -55,7 +56,7 @@ def plain(tiny_folder: Path) -> Any:
 
 def answered(base: BaseModel, bank: Bank, samples: list[Sample], **options: Any) -> list[str]:
     with BankSession(base, bank) as session:
-        return answer(session, samples, VisionFeatures(base), ENCODER, **options)
+        return answer(session, samples, VisionFeatures(base), FEATURES, **options)
 
 
 @torch.no_grad()
@@ -89,7 +90,7 @@ def test_each_question_gets_the_answer_of_its_own_mixture(
 ) -> None:
     bank = random_bank(handles, 3)
     with BankSession(tiny_base, bank) as session:
-        weights = question_weights(session, SAMPLES, ENCODER, temperature=0.2).tolist()
+        weights = question_weights(session, SAMPLES, FEATURES, temperature=0.2).tolist()
     assert any(max(row) < 0.9 for row in weights), "some questions must really mix subspaces"
     answers = answered(tiny_base, bank, SAMPLES, temperature=0.2, batch_size=4)
     adapters = [subspace.adapter for subspace in bank.subspaces]
@@ -141,13 +142,13 @@ def test_weights_look_at_the_question_only(
 ) -> None:
     with BankSession(tiny_base, random_bank(handles, 3)) as session:
         samples = toy_samples(4)
-        weights = question_weights(session, samples, ENCODER, "argmax")
+        weights = question_weights(session, samples, FEATURES, "argmax")
         assert weights[:3].tolist() == torch.eye(3).tolist()
         others = [
             dataclasses.replace(sample, answer="?", identifier=f"x{number}", task="dvqa")
             for number, sample in enumerate(samples)
         ]
-        assert torch.equal(question_weights(session, others, ENCODER, "argmax"), weights)
+        assert torch.equal(question_weights(session, others, FEATURES, "argmax"), weights)
         assert [sample.question for sample in samples] == list(QUESTIONS)
 
 
@@ -161,7 +162,7 @@ def test_progress_and_no_samples(tiny_base: BaseModel, adapted: PeftModel) -> No
 def test_a_session_must_be_entered(tiny_base: BaseModel, handles: dict[str, Parameter]) -> None:
     session = BankSession(tiny_base, random_bank(handles, 1))
     with pytest.raises(RuntimeError, match="not entered"):
-        answer(session, SAMPLES, VisionFeatures(tiny_base), ENCODER)
+        answer(session, SAMPLES, VisionFeatures(tiny_base), FEATURES)
 
 
 def test_another_encoder_than_the_banks_is_refused(
@@ -171,4 +172,5 @@ def test_another_encoder_than_the_banks_is_refused(
         BankSession(tiny_base, random_bank(handles, 2)) as session,
         pytest.raises(ModelError, match=r"64 numbers.*1024"),
     ):
-        answer(session, SAMPLES, VisionFeatures(tiny_base), HashedNgramEncoder(64))
+        other = QuestionFeatures(HashedNgramEncoder(64))
+        answer(session, SAMPLES, VisionFeatures(tiny_base), other)
