@@ -242,7 +242,8 @@ class Disco(Strategy):
                 continue
             tokens = [stage.tokens[c] for c in members if c not in stage.counted]
             stage.counted.update(members)
-            adapter, own = split_part(merged)
+            per_subspace = self.projector == "per-subspace"
+            adapter, own = split_part(merged) if per_subspace else (merged, None)
             known = subspaces.get(identifier)
             token = self._pooled(known.token if known else None, tokens)
             first_stage = known.first_stage if known else stage.stage
