@@ -4,6 +4,10 @@ In a capability stage a client's identity token is the mean over several unlike 
 of them; a question may then be nearer to a stranger's token than to its own (docs/twelve.md).
 Prototypes break a token down into the means of clusters. They are no part of DISCO: matching goes
 by the tokens as in the paper, only routing looks at the best prototype of each subspace.
+
+They tell the server more than the token does: means over fewer samples, and by their counts how a
+client's samples divide. No mean of fewer than `SMALLEST_CLUSTER` samples is sent unless the client
+holds fewer in all; that is a floor, not a guarantee as of differential privacy.
 """
 
 from __future__ import annotations
@@ -18,11 +22,7 @@ from fcit_app.identity.matching import match
 from fcit_app.identity.tokens import IdentityToken, cosine_matrix
 
 SMALLEST_CLUSTER = 8
-"""Fewest samples of a cluster.
-
-A prototype says more than the token does: it is a mean over fewer samples. A client never sends the
-mean of fewer than this many (all of them, if it holds fewer).
-"""
+"""Fewest samples of a cluster; a client with fewer samples in all sends one prototype, its token."""
 
 SMALLEST_SHARE = 0.05
 """Smallest share of a client's samples that makes a cluster."""
