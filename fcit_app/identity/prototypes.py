@@ -22,7 +22,7 @@ from fcit_app.identity.matching import match
 from fcit_app.identity.tokens import IdentityToken, cosine_matrix
 
 SMALLEST_CLUSTER = 8
-"""Fewest samples of a cluster; a client with fewer samples in all sends one prototype, its token."""
+"""Fewest samples of a cluster; a client that holds fewer sends one prototype, its token."""
 
 SMALLEST_SHARE = 0.05
 """Smallest share of a client's samples that makes a cluster."""
