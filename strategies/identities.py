@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fcit_app.errors import DataError
+from fcit_app.identity.prototypes import LARGEST_NUMBER
 from fcit_app.identity.tokens import IdentityToken
 from strategies.records import CLIENT, CONFIG, METRICS, NUM_EXAMPLES
 from strategies.replies import replies_by_node
@@ -111,6 +112,8 @@ def _prototypes(record: ArrayRecord) -> tuple[IdentityToken, ...]:
             f"Prototypes must be a (clusters, features) matrix with one count a cluster, not of "
             f"shapes {totals.shape} and {counts.shape}."
         )
+    if len(counts) > LARGEST_NUMBER:
+        raise DataError(f"{len(counts)} prototypes are more than {LARGEST_NUMBER}.")
     return tuple(
         IdentityToken(total, int(count)) for total, count in zip(totals, counts, strict=True)
     )

@@ -27,6 +27,9 @@ SMALLEST_CLUSTER = 8
 SMALLEST_SHARE = 0.05
 """Smallest share of a client's samples that makes a cluster."""
 
+LARGEST_NUMBER = 64
+"""Most prototypes a client may ever be asked for (`identity.prototypes`)."""
+
 SUBSPACE_FACTOR = 2
 """A subspace keeps at most this many times the prototypes that one client may send."""
 

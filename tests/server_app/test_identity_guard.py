@@ -10,6 +10,9 @@ from app_runs import altered, events, run_config, serve
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from in_process_grid import InProcessGrid
 
+from fcit_app.config import parse
+from fcit_app.errors import ConfigError
+from fcit_app.identity.prototypes import LARGEST_NUMBER
 from server_app.guard import LARGEST_FEATURE, judge_identity
 from server_app.identity_replies import IdentityReplies
 from strategies.identities import IDENTITY_QUERY
@@ -84,6 +87,10 @@ PROTOTYPE_PROBLEMS = {
         parts(lambda t: np.stack([*t / 2] * 2), lambda n: n[[0, 0, 1, 1]] // 2),
         "4 prototypes",
     ),
+    "thousands": (
+        parts(lambda t: np.repeat(t, 500, axis=0), lambda n: np.repeat(n, 500)),
+        "1000 prototypes are more than 64",
+    ),
     "no counts": (without("prototype-counts"), "come together"),
     "no totals": (without("prototypes"), "come together"),
     "a vector": (parts(lambda t: t[0]), "one count a cluster"),
@@ -106,6 +113,12 @@ def test_malformed_prototypes_are_refused(name):
     found = judge_identity(answer(change)[1], BAD, 40, 2)
     assert found is not None
     assert re.search(reason, found), found
+
+
+def test_the_configuration_asks_for_no_more_than_may_be_sent():
+    assert parse({"identity.prototypes": LARGEST_NUMBER}).identity.prototypes == LARGEST_NUMBER
+    with pytest.raises(ConfigError, match=r"identity\.prototypes.*from 0 \(none\) to 64"):
+        parse({"identity.prototypes": LARGEST_NUMBER + 1})
 
 
 def test_prototypes_pass_if_they_were_asked_for_and_are_counted():
