@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -43,9 +44,14 @@ def identity(message: Message, context: Context) -> Message:
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
     token = worker_of(context.run_config).token(stage, client, clients, lesson)
+    record = ArrayRecord({"total": Array(token.total)})
+    if token.prototypes:
+        record["prototypes"] = Array(np.stack([part.total for part in token.prototypes]))
+        counts = np.asarray([part.count for part in token.prototypes], dtype=np.int64)
+        record["prototype-counts"] = Array(counts)
     content = RecordDict(
         {
-            "token": ArrayRecord({"total": Array(token.total)}),
+            "token": record,
             "metrics": MetricRecord({"num-examples": token.count, "client": client}),
         }
     )

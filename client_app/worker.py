@@ -20,9 +20,11 @@ from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
 from fcit_app.errors import DataError
 from fcit_app.identity.encoders import load_encoder
+from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.adapters import is_adapter, parameter_handles, wrap
 from fcit_app.model.base import BaseModel, load_base
+from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.loop import FitResult, fit
@@ -103,10 +105,12 @@ class Worker:
         return lesson_samples(self._benchmark, self.config, chosen, client, clients)
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
-        """Make the client's identity token: from its instructions only, never from answers."""
-        encoder = load_encoder(self.config.identity.encoder)
-        questions = [sample.question for sample in self.samples(stage, client, clients, lesson)]
-        return IdentityToken.of(encoder.encode(questions))
+        """Make the client's identity token: from instructions or pictures, never from answers."""
+        identity = self.config.identity
+        encoder = load_encoder(identity.encoder)
+        features = sample_features(identity.token, encoder, self._vision)
+        samples = self.samples(stage, client, clients, lesson)
+        return with_prototypes(features.of(samples), identity.prototypes)
 
     def train(
         self,
@@ -152,7 +156,7 @@ class Worker:
         samples = self.samples(stage, client, clients, lesson)
         settings = self.config.train
         model = wrap(self._base, settings.rank, settings.scaling, settings.dropout)
-        projector = self.config.projector == "shared" and not all(map(is_adapter, arrays))
+        projector = self.config.projector != "frozen" and not all(map(is_adapter, arrays))
         result = fit(
             self._base,
             parameter_handles(model, projector),

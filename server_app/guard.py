@@ -74,7 +74,9 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
     return _judge_metrics(metrics, most_examples) or _judge_tasks(metrics, tasks)
 
 
-def judge_identity(reply: Message, client: int, most_examples: int) -> str | None:
+def judge_identity(
+    reply: Message, client: int, most_examples: int, most_prototypes: int = 0
+) -> str | None:
     """Say what is wrong with an answer to the identity query, or None.
 
     Its sample count is the weight of the client's token, adapter and projector.
@@ -87,6 +89,8 @@ def judge_identity(reply: Message, client: int, most_examples: int) -> str | Non
         Which client the node said it is when the run began.
     most_examples : int
         More training samples than this no client can have.
+    most_prototypes : int
+        More prototypes than this no client was asked for.
     """
     if reply.has_error():
         return error_text(reply.error)
@@ -99,9 +103,12 @@ def judge_identity(reply: Message, client: int, most_examples: int) -> str | Non
         return f"the node now says that it is client {identity.client}"
     if token.count > most_examples:
         return f"{NUM_EXAMPLES} is {token.count}, not a whole number from 1 to {most_examples}"
-    norm = float(np.linalg.norm(token.total.astype(np.float64))) / token.count
-    if norm > LARGEST_FEATURE:
-        return f"the token's mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
+    if len(token.prototypes) > most_prototypes:
+        return f"{len(token.prototypes)} prototypes, identity.prototypes is {most_prototypes}"
+    for what, part in (("token", token), *(("prototype", p) for p in token.prototypes)):
+        norm = float(np.linalg.norm(part.total.astype(np.float64))) / part.count
+        if norm > LARGEST_FEATURE:
+            return f"the {what}'s mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
     return None
 
 

@@ -23,6 +23,8 @@ class IdentityReplies:
         Node to the client that it said it is when the run began.
     most_examples : int
         More training samples than this no client can have.
+    most_prototypes : int
+        More prototypes than this no client was asked for.
 
     Attributes
     ----------
@@ -30,9 +32,12 @@ class IdentityReplies:
         Bytes of tokens that came.
     """
 
-    def __init__(self, clients: Mapping[int, int], most_examples: int) -> None:
+    def __init__(
+        self, clients: Mapping[int, int], most_examples: int, most_prototypes: int = 0
+    ) -> None:
         self._clients = clients
         self._most_examples = most_examples
+        self._most_prototypes = most_prototypes
         self.up = 0
 
     def inspect(self, message: Message, reply: Message) -> Message:
@@ -41,7 +46,7 @@ class IdentityReplies:
             return reply
         self.up += array_bytes(reply)
         client = self._clients[message.metadata.dst_node_id]
-        problem = judge_identity(reply, client, self._most_examples)
+        problem = judge_identity(reply, client, self._most_examples, self._most_prototypes)
         if problem is None:
             return reply
         return Message(Error(_REFUSED, problem), reply_to=message)

@@ -105,7 +105,7 @@ class Federation:
         tell("round-started", **plan.facts)
         seconds: dict[str, float] = {}
         most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
-        tokens = IdentityReplies(self._clients, most)
+        tokens = IdentityReplies(self._clients, most, config.identity.prototypes)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
             view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)

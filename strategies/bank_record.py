@@ -2,6 +2,8 @@
 
 Keys: `subspace-000/adapter/<parameter>` (float32), `subspace-000/token` ((d,) float32 sum of
 features), `subspace-000/count` and `subspace-000/first-stage` (int64), `projector/<parameter>`.
+Where a subspace has them: `subspace-000/projector/<parameter>` and, of p prototypes,
+`subspace-000/prototypes` ((p, d) float32) with `subspace-000/prototype-counts` ((p,) int64).
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from flwr.app import Array, ArrayRecord
 
 from fcit_app.errors import DataError, ModelError
 from fcit_app.identity.tokens import IdentityToken
+from strategies.records import PROJECTOR
 
 _KEY = re.compile(
-    r"subspace-(?P<identifier>\d{3,})/(adapter/(?P<parameter>.+)|(?P<fact>token|count|first-stage))"
+    r"subspace-(?P<identifier>\d{3,})/(adapter/(?P<parameter>.+)|projector/(?P<own>.+)"
+    r"|(?P<fact>token|count|first-stage|prototypes|prototype-counts))"
     r"|projector/(?P<projector>.+)"
 )
+
+_OWN = f"{PROJECTOR}/"
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,33 @@ class SubspaceRecord:
         Global identity token.
     first_stage : int
         Stage that opened it.
+    projector : ArrayRecord or None
+        The projector of its own, if it has one.
     """
 
     identifier: int
     adapter: ArrayRecord
     token: IdentityToken
     first_stage: int
+    projector: ArrayRecord | None = None
+
+    @property
+    def part(self) -> ArrayRecord:
+        """What its clients train and its inner strategy merges, see `join_part`."""
+        return join_part(self.adapter, self.projector)
+
+
+def join_part(adapter: ArrayRecord, projector: ArrayRecord | None) -> ArrayRecord:
+    """One record of an adapter and its own projector, whose names then begin with `projector/`."""
+    own = {f"{_OWN}{name}": array for name, array in (projector or {}).items()}
+    return ArrayRecord({**adapter, **own})
+
+
+def split_part(part: ArrayRecord) -> tuple[ArrayRecord, ArrayRecord | None]:
+    """Undo `join_part`."""
+    own = {name.removeprefix(_OWN): part[name] for name in part if name.startswith(_OWN)}
+    adapter = {name: part[name] for name in part if not name.startswith(_OWN)}
+    return ArrayRecord(adapter), ArrayRecord(own) if own else None
 
 
 @dataclass(frozen=True)
@@ -64,6 +91,7 @@ def read_bank(record: ArrayRecord) -> BankRecord:
     """
     adapters: dict[int, dict[str, Array]] = defaultdict(dict)
     facts: dict[int, dict[str, Array]] = defaultdict(dict)
+    own: dict[int, dict[str, Array]] = defaultdict(dict)
     projector: dict[str, Array] = {}
     for key, array in record.items():
         found = _KEY.fullmatch(key)
@@ -71,20 +99,26 @@ def read_bank(record: ArrayRecord) -> BankRecord:
             raise ModelError(
                 f"The arrays hold {key!r}, which is no key of a bank; a bank has "
                 "'subspace-000/adapter/...', 'subspace-000/token', 'subspace-000/count', "
-                "'subspace-000/first-stage' and 'projector/...'."
+                "'subspace-000/first-stage' and 'projector/...', and may have "
+                "'subspace-000/projector/...', 'subspace-000/prototypes' and "
+                "'subspace-000/prototype-counts'."
             )
         if found["projector"]:
             projector[found["projector"]] = array
+        elif found["own"]:
+            own[int(found["identifier"])][found["own"]] = array
         elif found["fact"]:
             facts[int(found["identifier"])][found["fact"]] = array
         else:
             adapters[int(found["identifier"])][found["parameter"]] = array
 
     subspaces = {}
-    for identifier in sorted(adapters.keys() | facts.keys()):
+    for identifier in sorted(adapters.keys() | facts.keys() | own.keys()):
         known = facts[identifier]
         missing = sorted({"token", "count", "first-stage"} - known.keys())
         missing += [] if adapters[identifier] else ["adapter/..."]
+        if len({"prototypes", "prototype-counts"} & known.keys()) == 1:
+            missing += sorted({"prototypes", "prototype-counts"} - known.keys())
         if missing:
             raise ModelError(
                 f"Subspace {identifier} of the bank lacks {', '.join(missing)}; each needs its "
@@ -93,8 +127,9 @@ def read_bank(record: ArrayRecord) -> BankRecord:
         subspaces[identifier] = SubspaceRecord(
             identifier=identifier,
             adapter=ArrayRecord(adapters[identifier]),
-            token=IdentityToken(known["token"].numpy(), int(known["count"].numpy())),
+            token=_token(known),
             first_stage=int(known["first-stage"].numpy()),
+            projector=ArrayRecord(own[identifier]) if own[identifier] else None,
         )
     widths = [subspace.token.total.size for subspace in subspaces.values()]
     for subspace in subspaces.values():
@@ -105,6 +140,14 @@ def read_bank(record: ArrayRecord) -> BankRecord:
     return BankRecord(subspaces, ArrayRecord(projector) if projector else None)
 
 
+def _token(known: Mapping[str, Array]) -> IdentityToken:
+    parts: tuple[IdentityToken, ...] = ()
+    if "prototypes" in known:
+        totals, counts = known["prototypes"].numpy(), known["prototype-counts"].numpy()
+        parts = tuple(IdentityToken(t, int(n)) for t, n in zip(totals, counts, strict=True))
+    return IdentityToken(known["token"].numpy(), int(known["count"].numpy()), parts)
+
+
 def write_bank(bank: BankRecord) -> ArrayRecord:
     """Flat record of a bank; `read_bank(write_bank(bank))` is the same bank to the bit."""
     arrays: dict[str, Array] = {}
@@ -112,9 +155,16 @@ def write_bank(bank: BankRecord) -> ArrayRecord:
         prefix = f"subspace-{identifier:03d}"
         for parameter, array in subspace.adapter.items():
             arrays[f"{prefix}/adapter/{parameter}"] = array
+        for parameter, array in (subspace.projector or {}).items():
+            arrays[f"{prefix}/projector/{parameter}"] = array
         arrays[f"{prefix}/token"] = Array(subspace.token.total)
         arrays[f"{prefix}/count"] = Array(np.asarray(subspace.token.count, dtype=np.int64))
         arrays[f"{prefix}/first-stage"] = Array(np.asarray(subspace.first_stage, dtype=np.int64))
+        parts = subspace.token.prototypes
+        if parts:
+            counts = np.asarray([part.count for part in parts], dtype=np.int64)
+            arrays[f"{prefix}/prototypes"] = Array(np.stack([part.total for part in parts]))
+            arrays[f"{prefix}/prototype-counts"] = Array(counts)
     for parameter, array in (bank.projector or {}).items():
         arrays[f"projector/{parameter}"] = array
     return ArrayRecord(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
@@ -12,10 +12,18 @@ from flwr.serverapp.strategy import Strategy
 
 from fcit_app.arrays import Arrays
 from fcit_app.data.lesson import LESSONS, PARTICIPANTS, read_lessons
-from fcit_app.errors import ConfigError, RunError
+from fcit_app.errors import ConfigError, ModelError, RunError
 from fcit_app.identity.matching import Matching, match
+from fcit_app.identity.prototypes import SUBSPACE_FACTOR, pooled
 from fcit_app.identity.tokens import IdentityToken
-from strategies.bank_record import BankRecord, SubspaceRecord, read_bank, write_bank
+from strategies.bank_record import (
+    BankRecord,
+    SubspaceRecord,
+    join_part,
+    read_bank,
+    split_part,
+    write_bank,
+)
 from strategies.inner import InnerStrategy, Instruction
 from strategies.quiet import LOGGER, without_warnings
 from strategies.records import ADAPTER, CONFIG, PROJECTOR, part_of, to_record
@@ -28,6 +36,8 @@ from strategies.replies import (
 )
 from strategies.stage import StageClients
 
+_PROJECTORS = ("shared", "frozen", "per-subspace")
+
 
 @dataclass(frozen=True)
 class _Round:
@@ -35,7 +45,7 @@ class _Round:
 
     bank: BankRecord
     opened: Mapping[int, ArrayRecord]
-    """New subspaces' initial adapters; they enter the bank only if a client delivers."""
+    """New subspaces' initial parts; they enter the bank only if a client delivers."""
     sent: Mapping[int, Metadata]
     """Client to the metadata of its message."""
     projector_clients: frozenset[int]
@@ -47,9 +57,9 @@ class Disco(Strategy):
     Tokens of the participants (every node of the grid that `configure_train` is given) are asked
     for once per stage and client (and lesson, if the round's configuration has lessons) and matched
     with the bank's on the server. Each subspace has an inner Flower strategy of its own, which sees
-    its clients and its adapter only; a shared projector has one more, over all participants. The
-    global ArrayRecord is the whole bank (see
-    `strategies.bank_record`) and the only model state. The order of nodes and replies never
+    its clients and its adapter only; a shared projector has one more, over all participants; one
+    per subspace is trained and merged with its adapter. The global ArrayRecord is the whole bank
+    (see `strategies.bank_record`) and the only model state. The order of nodes and replies never
     changes a result. (DISCO, dynamic knowledge organisation.)
 
     Parameters
@@ -60,13 +70,17 @@ class Disco(Strategy):
         Initial adapter of a new subspace, by its identifier.
     tau : float
         Smallest cosine of identity tokens that counts as the same identity, in (0, 1].
-    projector : {"shared", "frozen"}
-        Whether all clients train one projector together, or nobody does.
+    projector : {"shared", "frozen", "per-subspace"}
+        Whether all clients train one projector together, nobody trains it, or each subspace has one
+        of its own, which starts from the record's `projector/...` and is trained with its adapter.
     identity_timeout : float
         Seconds to wait for identity tokens; who is later misses the round.
     count : {"stage", "round"}
         How often a client's samples enter the token of its subspace: once a stage, or again in
         each round that it delivers in, as in the released code.
+    prototypes : int
+        How many prototypes a client may send with its token (`fcit_app.identity.prototypes`); 0,
+        the paper's, keeps none.
 
     Attributes
     ----------
@@ -92,19 +106,23 @@ class Disco(Strategy):
         inner: Callable[[], Strategy],
         new_adapter: Callable[[int], Arrays],
         tau: float = 0.9,
-        projector: Literal["shared", "frozen"] = "shared",
+        projector: Literal["shared", "frozen", "per-subspace"] = "shared",
         identity_timeout: float = 600.0,
         count: Literal["stage", "round"] = "stage",
+        prototypes: int = 0,
     ) -> None:
         problems = []
         if not 0.0 < tau <= 1.0:
             problems.append(f"identity.tau = {tau!r}: must be above 0 and at most 1.")
-        if projector not in ("shared", "frozen"):
-            problems.append(f'projector = "{projector}": must be "shared" or "frozen".')
+        if projector not in _PROJECTORS:
+            allowed = ", ".join(f'"{name}"' for name in _PROJECTORS)
+            problems.append(f'projector = "{projector}": must be one of {allowed}.')
         if not identity_timeout > 0.0:
             problems.append(f"identity_timeout = {identity_timeout!r}: must be above 0 seconds.")
         if count not in ("stage", "round"):
             problems.append(f'identity.count = "{count}": must be "stage" or "round".')
+        if prototypes < 0:
+            problems.append(f"identity.prototypes = {prototypes!r}: must be 0 or more.")
         if problems:
             raise ConfigError(problems)
         self.count = count
@@ -113,6 +131,7 @@ class Disco(Strategy):
         self.tau = tau
         self.projector = projector
         self.identity_timeout = identity_timeout
+        self.prototypes = prototypes
         self.assignment: dict[int, int] = {}
         self.last_matching = Matching()
         self.rejected: list[Rejection] = []
@@ -141,25 +160,23 @@ class Disco(Strategy):
         Returns
         -------
         list[Message]
-            By ascending client: `{"adapter", "projector" (if shared), "config" (+ "subspace")}`.
+            By ascending client: `{"adapter", "projector" (if shared), "config" (+ "subspace")}`;
+            with a projector per subspace "adapter" holds it too, under `projector/...`.
 
         Raises
         ------
         ConfigError
-            If the projector is shared but the arrays hold none, or the stage is no whole number.
+            If a projector is to be trained but the arrays hold none, or the stage is no whole
+            number.
         DataError
             If the lessons are not sound.
         ModelError
-            If the arrays are no bank.
+            If the arrays are no bank, or its projectors are not where `projector` wants them.
         RunError
             If an inner strategy waits for more nodes than its subspace has.
         """
         bank = read_bank(arrays)
-        if self.projector == "shared" and bank.projector is None:
-            raise ConfigError(
-                'projector = "shared": the arrays hold no "projector/..." keys to train; '
-                'add them or set projector = "frozen".'
-            )
+        self._check_projectors(bank)
         stage = self._enter_stage(config.get("stage", 1))
         self._keep_only(bank.subspaces)
         lessons = read_lessons(config)
@@ -175,14 +192,14 @@ class Disco(Strategy):
         opened = self._assign(stage, bank, nodes)
 
         instructions: dict[int, Instruction] = {}
-        adapters = {i: known.adapter for i, known in bank.subspaces.items()} | opened
-        for identifier, adapter in adapters.items():
+        parts = {i: known.part for i, known in bank.subspaces.items()} | opened
+        for identifier, part in parts.items():
             members = [nodes[c] for c in nodes if self.assignment[c] == identifier]
             if members:
                 if identifier not in self.inners:
                     self.inners[identifier] = self._make_inner()
                 inner = self.inners[identifier]
-                instructions |= inner.configure(adapter, config, grid, members)
+                instructions |= inner.configure(part, config, grid, members)
         trained = {client: node for client, node in nodes.items() if node in instructions}
         shared: dict[int, Instruction] = {}
         if self.projector_inner and bank.projector and trained:
@@ -228,38 +245,36 @@ class Disco(Strategy):
             raise RunError("aggregate_train was called before configure_train.")
         stage, plan, self._round = self._stage, self._round, None
         subspaces = dict(plan.bank.subspaces)
-        adapters = {i: known.adapter for i, known in subspaces.items()} | dict(plan.opened)
-        delivered = self._delivered(plan, adapters, replies)
+        parts = {i: known.part for i, known in subspaces.items()} | dict(plan.opened)
+        delivered = self._delivered(plan, parts, replies)
         metrics = common_metrics(delivered, {c: stage.tokens[c].count for c in delivered})
 
-        for identifier, adapter in adapters.items():
+        for identifier, part in parts.items():
             members = [c for c in delivered if self.assignment[c] == identifier]
             if not members:
                 continue
             merged = self.inners[identifier].aggregate(
-                [part_of(delivered[c], ADAPTER, metrics[c], adapter) for c in members], adapter
+                [part_of(delivered[c], ADAPTER, metrics[c], part) for c in members], part
             )
             if merged is None:
                 continue
             again = self.count == "round"
             tokens = [stage.tokens[c] for c in members if again or c not in stage.counted]
             stage.counted.update(members)
-            if identifier in subspaces:
-                known = subspaces[identifier]
-                token = IdentityToken.pooled([known.token, *tokens])
-                subspaces[identifier] = replace(known, adapter=merged, token=token)
-            else:
-                subspaces[identifier] = SubspaceRecord(
-                    identifier, merged, IdentityToken.pooled(tokens), stage.stage
-                )
+            per_subspace = self.projector == "per-subspace"
+            adapter, own = split_part(merged) if per_subspace else (merged, None)
+            known = subspaces.get(identifier)
+            token = self._pooled(known.token if known else None, tokens)
+            first_stage = known.first_stage if known else stage.stage
+            subspaces[identifier] = SubspaceRecord(identifier, adapter, token, first_stage, own)
         self._keep_only(subspaces)
         if not delivered:
             return None, None
         projector = plan.bank.projector
         trainers = [c for c in delivered if c in plan.projector_clients]
         if self.projector_inner and projector and trainers:
-            parts = [part_of(delivered[c], PROJECTOR, metrics[c], projector) for c in trainers]
-            projector = self.projector_inner.aggregate(parts, projector) or projector
+            trained = [part_of(delivered[c], PROJECTOR, metrics[c], projector) for c in trainers]
+            projector = self.projector_inner.aggregate(trained, projector) or projector
         return write_bank(BankRecord(subspaces, projector)), mean_metrics(metrics)
 
     def configure_evaluate(
@@ -281,6 +296,7 @@ class Disco(Strategy):
             "├──> DISCO settings:",
             f"│\t├── Identity threshold tau: {self.tau}",
             f"│\t├── Projector: {self.projector}",
+            f"│\t├── Prototypes a client: {self.prototypes or 'none'}",
             f"│\t└── Identity timeout: {self.identity_timeout} s",
             f"├──> Inner strategy of each subspace: {type(example).__name__}",
         ):
@@ -290,6 +306,24 @@ class Disco(Strategy):
     def _make_inner(self) -> InnerStrategy:
         with without_warnings():
             return InnerStrategy(self.inner())
+
+    def _pooled(self, known: IdentityToken | None, new: list[IdentityToken]) -> IdentityToken:
+        return pooled(known, new, self.tau, SUBSPACE_FACTOR * self.prototypes)
+
+    def _check_projectors(self, bank: BankRecord) -> None:
+        if self.projector != "frozen" and bank.projector is None:
+            raise ConfigError(
+                f'projector = "{self.projector}": the arrays hold no "projector/..." keys to '
+                'train; add them or set projector = "frozen".'
+            )
+        for identifier, known in bank.subspaces.items():
+            if (known.projector is not None) != (self.projector == "per-subspace"):
+                has = "no" if known.projector is None else "a"
+                raise ModelError(
+                    f"Subspace {identifier} of the bank has {has} projector of its own, which does "
+                    f'not go with projector = "{self.projector}". Go on with the setting that the '
+                    "bank was made with."
+                )
 
     def _enter_stage(self, number: object) -> StageClients:
         if not isinstance(number, int):
@@ -307,7 +341,7 @@ class Disco(Strategy):
     def _assign(
         self, stage: StageClients, bank: BankRecord, clients: Iterable[int]
     ) -> dict[int, ArrayRecord]:
-        """Assign the clients that have no subspace yet; the initial adapters of new subspaces."""
+        """Assign the clients that have no subspace yet; the initial parts of new subspaces."""
         new = {c: stage.tokens[c] for c in clients if c not in self.assignment}
         known = list(bank.subspaces)
         self.last_matching = match([s.token for s in bank.subspaces.values()], new, self.tau)
@@ -315,19 +349,20 @@ class Disco(Strategy):
             self.assignment[client] = known[position]
         opened: dict[int, ArrayRecord] = {}
         for identifier, group in enumerate(self.last_matching.opened, max(known, default=-1) + 1):
-            opened[identifier] = to_record(self.new_adapter(identifier))
+            own = bank.projector if self.projector == "per-subspace" else None
+            opened[identifier] = join_part(to_record(self.new_adapter(identifier)), own)
             self.assignment |= dict.fromkeys(group, identifier)
         return opened
 
     def _delivered(
-        self, plan: _Round, adapters: Mapping[int, ArrayRecord], replies: Iterable[Message]
+        self, plan: _Round, parts: Mapping[int, ArrayRecord], replies: Iterable[Message]
     ) -> dict[int, Message]:
         """Client to its usable reply, by ascending client; the others are noted in `rejected`."""
         answers, failed = replies_by_node(plan.sent.values(), replies)
         delivered: dict[int, Message] = {}
         for client, metadata in plan.sent.items():
             node = metadata.dst_node_id
-            expected = {ADAPTER: adapters[self.assignment[client]]}
+            expected = {ADAPTER: parts[self.assignment[client]]}
             if client in plan.projector_clients and plan.bank.projector:
                 expected[PROJECTOR] = plan.bank.projector
             reason = failed.get(node) or problem_of_parts(answers[node], expected)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from flwr.app import (
     ArrayRecord,
@@ -17,8 +18,10 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 
 from fcit_app.errors import DataError
+from fcit_app.identity.prototypes import LARGEST_NUMBER
 from fcit_app.identity.tokens import IdentityToken
 from strategies.records import CLIENT, CONFIG, METRICS, NUM_EXAMPLES
 from strategies.replies import replies_by_node
@@ -97,7 +100,8 @@ def read_identity(reply: Message) -> Identity:
     Raises
     ------
     DataError
-        If the reply is not `{"token": {"total": (d,)}, "metrics": {"num-examples", "client"}}`, or
+        If the reply is not `{"token": {"total": (d,)}, "metrics": {"num-examples", "client"}}`,
+        with `"prototypes": (p, d)` and `"prototype-counts": (p,)` beside the total or without, or
         holds values that no token can have.
     """
     record = reply.content.array_records.get("token", ArrayRecord())
@@ -108,15 +112,43 @@ def read_identity(reply: Message) -> Identity:
             "The answer to the identity query must hold the array token/total and the whole "
             "numbers metrics/num-examples and metrics/client."
         )
-    try:
-        total = record["total"].numpy()
-    except Exception as error:  # whatever a stranger's bytes make NumPy raise
-        raise DataError(f"The token cannot be read: {error}.") from error
-    if total.dtype.kind not in "fiu":
-        raise DataError(f"The token must hold real numbers, not {total.dtype}.")
-    token = IdentityToken(total, count)
+    token = IdentityToken(_numbers(record, "total", "fiu"), count, _prototypes(record))
     token.validate()
     return Identity(client, token)
+
+
+def _prototypes(record: ArrayRecord) -> tuple[IdentityToken, ...]:
+    if "prototypes" not in record and "prototype-counts" not in record:
+        return ()
+    if not {"prototypes", "prototype-counts"} <= record.keys():
+        raise DataError("Prototypes and their counts (token/prototype-counts) come together.")
+    totals = _numbers(record, "prototypes", "fiu")
+    counts = _numbers(record, "prototype-counts", "iu")
+    if totals.ndim != 2 or counts.shape != totals.shape[:1] or not len(counts):
+        raise DataError(
+            f"Prototypes must be a (clusters, features) matrix with one count a cluster, not of "
+            f"shapes {totals.shape} and {counts.shape}."
+        )
+    if len(counts) > LARGEST_NUMBER:
+        raise DataError(f"{len(counts)} prototypes are more than {LARGEST_NUMBER}.")
+    return tuple(
+        IdentityToken(total, int(count)) for total, count in zip(totals, counts, strict=True)
+    )
+
+
+def _numbers(record: ArrayRecord, key: str, kinds: str) -> NDArray[Any]:
+    """Read a stranger's array of integers ("i", "u") or real numbers ("f")."""
+    what = "token" if key == "total" else f"token's {key}"
+    if key not in record:
+        raise DataError(f"The {what} is missing.")
+    try:
+        array = record[key].numpy()
+    except Exception as error:  # whatever a stranger's bytes make NumPy raise
+        raise DataError(f"The {what} cannot be read: {error}.") from error
+    if array.dtype.kind not in kinds:
+        wanted = "real" if "f" in kinds else "whole"
+        raise DataError(f"The {what} must hold {wanted} numbers, not {array.dtype}.")
+    return array
 
 
 def wrong_widths(tokens: Mapping[int, IdentityToken], width: int | None) -> dict[int, str]:

@@ -52,6 +52,7 @@ def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
         projector=config.projector,
         identity_timeout=config.client_timeout,
         count=config.identity.count,
+        prototypes=config.identity.prototypes,
     )
 
 
@@ -62,7 +63,13 @@ def _disco_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRe
 def _disco_bank(arrays: ArrayRecord) -> Bank:
     record = read_bank(arrays)
     subspaces = tuple(
-        Subspace(known.identifier, to_arrays(known.adapter), known.token, known.first_stage)
+        Subspace(
+            known.identifier,
+            to_arrays(known.adapter),
+            known.token,
+            known.first_stage,
+            to_arrays(known.projector) if known.projector else None,
+        )
         for known in record.subspaces.values()
     )
     return Bank(subspaces, to_arrays(record.projector) if record.projector else None)

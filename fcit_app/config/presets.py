@@ -25,6 +25,8 @@ _MINI: dict[str, Scalar] = {
     "projector": "shared",
     "client-timeout": 600.0,
     "identity.encoder": "hashed-ngrams",
+    "identity.token": "text",
+    "identity.prototypes": 0,
     "identity.tau": 0.9,
     "identity.temperature": 0.05,
     "identity.count": "stage",

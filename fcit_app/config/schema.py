@@ -104,6 +104,10 @@ class IdentityConfig(Group):
     encoder: EncoderSpec = Field(
         description="hashed-ngrams, sentence-transformers:<folder or name> or clip:<folder or name>"
     )
+    token: Literal["text", "image", "text+image"] = Field(
+        description="one of text, image, text+image"
+    )
+    prototypes: Int = Field(ge=0, le=64, description="a whole number from 0 (none) to 64")
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")
     temperature: Float = Field(gt=0, description="a number above 0")
     count: Literal["stage", "round"] = Field(description="one of stage, round")
@@ -184,7 +188,9 @@ class RunConfig(Group):
     activation: Literal["softmax", "argmax", "cosine", "concat"] = Field(
         description="one of softmax, argmax, cosine, concat"
     )
-    projector: Literal["shared", "frozen"] = Field(description="one of shared, frozen")
+    projector: Literal["shared", "frozen", "per-subspace"] = Field(
+        description="one of shared, frozen, per-subspace"
+    )
     client_timeout: Float = Field(gt=0, description="seconds, a number above 0")
     identity: IdentityConfig
     train: TrainConfig

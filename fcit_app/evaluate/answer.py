@@ -11,9 +11,9 @@ from transformers import GenerationConfig
 
 from fcit_app.data import catalogue
 from fcit_app.data.sample import Sample
-from fcit_app.identity.encoders import TextEncoder
 from fcit_app.model.activation import Activation, activation_weights
 from fcit_app.model.base import BaseModel
+from fcit_app.model.features import SampleFeatures
 from fcit_app.model.prompt import encode_prompts
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
@@ -78,21 +78,21 @@ def answer(
 def question_weights(
     session: BankSession,
     samples: Sequence[Sample],
-    encoder: TextEncoder,
+    features: SampleFeatures,
     activation: Activation = "softmax",
     temperature: float = 0.05,
     together: int = 1,
 ) -> Tensor:
-    """Activation weights from the questions' text alone.
+    """Activation weights of each sample.
 
     Parameters
     ----------
     session : BankSession
         Gives the bank's identity tokens.
     samples : Sequence[Sample]
-        Of any tasks. Equal questions are encoded once.
-    encoder : TextEncoder
-        The one with which the tokens were made; sees the question only.
+        Of any tasks. What is alike is encoded once: of tokens from text, equal questions.
+    features : SampleFeatures
+        Those of which the bank's identity tokens were made (``identity.token``).
     activation, temperature
         See ``fcit_app.model.activation.activation_weights``.
     together : int
@@ -108,22 +108,23 @@ def question_weights(
     Raises
     ------
     ModelError
-        If the encoder is not the bank's.
+        If the features are not the bank's.
     """
     tokens = session.tokens
     if tokens is None or not samples:
         return torch.ones(len(samples), len(session.bank.subspaces))
-    questions = sorted({sample.question for sample in samples})
-    features = torch.from_numpy(encoder.encode(questions))
-    row = {question: number for number, question in enumerate(questions)}
-    places = [row[sample.question] for sample in samples]
+    keys = [features.key(sample) for sample in samples]
+    distinct = dict(zip(keys, samples, strict=True))
+    row = {key: number for number, key in enumerate(sorted(distinct))}
+    found = torch.from_numpy(features.of([distinct[key] for key in row]))
+    places = [row[key] for key in keys]
     if together == 1:
-        return activation_weights(features, tokens, activation, temperature)[places]
-    rows = features.double()[places]
+        return activation_weights(found, tokens, activation, temperature, session.owners)[places]
+    rows = found.double()[places]
     starts = range(0, len(rows), together)
     means = torch.stack([rows[start : start + together].mean(dim=0) for start in starts])
     batch = torch.arange(len(rows)) // together
-    return activation_weights(means, tokens, activation, temperature)[batch]
+    return activation_weights(means, tokens, activation, temperature, session.owners)[batch]
 
 
 def _generate(

@@ -20,6 +20,7 @@ from fcit_app.identity.encoders import load_encoder
 from fcit_app.model.adapters import wrap
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
+from fcit_app.model.features import sample_features
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
@@ -62,7 +63,8 @@ class Evaluator:
         self.base = load_base(config.model.name)
         self.model = wrap(self.base, config.train.rank, config.train.scaling, config.train.dropout)
         self.vision = VisionFeatures(self.base)
-        self._encoder = load_encoder(config.identity.encoder)
+        encoder = load_encoder(config.identity.encoder)
+        self._features = sample_features(config.identity.token, encoder, self.vision)
 
     def scores(
         self, bank: Bank, tasks: Sequence[str], done: Callable[[str, int], None] | None = None
@@ -122,7 +124,7 @@ class Evaluator:
         return question_weights(
             session,
             samples,
-            self._encoder,
+            self._features,
             self.config.activation,
             self.config.identity.temperature,
             evaluation.batch_size if evaluation.routing == "batch" else 1,

@@ -1,4 +1,4 @@
-"""Identity tokens: a sum of text features and how many instructions it was summed over."""
+"""Identity tokens: a sum of features and how many samples it was summed over."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from fcit_app.errors import DataError
 LARGEST_COUNT = 2**53
 """More samples than this in one token are a mistake, and sums of counts stay far inside int64."""
 
+_ROUNDING = 1e-4
+"""What float32 sums of many merges may be off, relative to the sums' own sizes."""
+
 
 @dataclass(frozen=True, eq=False)
 class IdentityToken:
@@ -28,10 +31,14 @@ class IdentityToken:
         (d,) float32, sum of the features of `count` instructions; copied and made read-only.
     count : int
         Number of instructions, at least 1.
+    prototypes : tuple[IdentityToken, ...]
+        The same samples in clusters, see `fcit_app.identity.prototypes`; empty in the paper. They
+        serve routing alone: a token is merged, and matched, by its own total.
     """
 
     total: Array
     count: int
+    prototypes: tuple[IdentityToken, ...] = ()
 
     def __post_init__(self) -> None:
         """Own the numbers, as float32."""
@@ -44,6 +51,11 @@ class IdentityToken:
         """The token as a vector: (d,) float32 mean feature."""
         mean: Array = (self.total.astype(np.float64) / self.count).astype(np.float32)
         return mean
+
+    @property
+    def routes(self) -> tuple[IdentityToken, ...]:
+        """What questions are compared with: the prototypes, the token itself if it has none."""
+        return self.prototypes or (self,)
 
     @classmethod
     def of(cls, features: ArrayLike) -> IdentityToken:
@@ -72,6 +84,8 @@ class IdentityToken:
     @classmethod
     def pooled(cls, tokens: Iterable[IdentityToken]) -> IdentityToken:
         """One token of all the samples of several tokens: `Σ n μ / Σ n` with one rounding.
+
+        It has no prototypes: `fcit_app.identity.prototypes.pooled` merges those as well.
 
         Parameters
         ----------
@@ -107,7 +121,8 @@ class IdentityToken:
         Raises
         ------
         DataError
-            If the total is not a finite (d,) vector, or the count is no whole number of 1 or more.
+            If the total is not a finite (d,) vector, the count is no whole number of 1 or more, or
+            the prototypes are no division of the same samples.
         """
         whole = isinstance(self.count, int) and not isinstance(self.count, bool)
         if not whole or not 1 <= self.count <= LARGEST_COUNT:
@@ -117,10 +132,24 @@ class IdentityToken:
         if dimension is not None and self.total.size != dimension:
             raise DataError(
                 f"The token has {self.total.size} features where the others have {dimension}; "
-                "all clients must use the same text encoder."
+                "all clients must use the same identity.encoder and identity.token."
             )
         if not np.isfinite(self.total).all():
             raise DataError("The token holds values that are not finite.")
+        self._validate_prototypes()
+
+    def _validate_prototypes(self) -> None:
+        if not self.prototypes:
+            return
+        for part in self.prototypes:
+            part.validate(self.total.size)
+        counts = sum(part.count for part in self.prototypes)
+        if counts != self.count:
+            raise DataError(f"The prototypes' counts add up to {counts}, not to {self.count}.")
+        totals = np.stack([part.total for part in self.prototypes]).astype(np.float64)
+        rest = float(np.linalg.norm(totals.sum(axis=0) - self.total))
+        if rest > _ROUNDING * float(np.linalg.norm(totals, axis=1).sum()):
+            raise DataError(f"The prototypes' totals miss the token's by a norm of {rest:.3g}.")
 
 
 def cosine(a: ArrayLike, b: ArrayLike) -> float:

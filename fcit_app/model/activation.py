@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -13,7 +14,11 @@ Activation = Literal["softmax", "argmax", "cosine", "concat"]
 
 
 def activation_weights(
-    features: Tensor, tokens: Tensor, mode: Activation = "softmax", temperature: float = 0.05
+    features: Tensor,
+    tokens: Tensor,
+    mode: Activation = "softmax",
+    temperature: float = 0.05,
+    owners: Tensor | None = None,
 ) -> Tensor:
     """Weight of each subspace for each question (DISCO, subspace selective activation).
 
@@ -24,13 +29,17 @@ def activation_weights(
     Parameters
     ----------
     features : Tensor
-        Text features of the questions, shape (batch, width).
+        Features of the questions, shape (batch, width).
     tokens : Tensor
         Identity tokens of the subspaces, shape (subspaces, width). Lengths do not matter.
     mode : {"softmax", "argmax", "cosine", "concat"}
         See above. Equally good subspaces: ``argmax`` takes the first.
     temperature : float
         T, of ``softmax`` only; 0.05 in the paper.
+    owners : Tensor, optional
+        For subspaces with several tokens (prototypes): the subspace of each token, shape (tokens,),
+        each number from 0 at least once. ``s_i`` is then the best cosine of subspace i's. One token
+        a subspace, in their order, if None.
 
     Returns
     -------
@@ -44,11 +53,15 @@ def activation_weights(
     """
     if features.shape[-1] != tokens.shape[-1]:
         raise ModelError(
-            f"The text features have {features.shape[-1]} numbers, the bank's identity tokens "
-            f"{tokens.shape[-1]}. Use the text encoder with which the bank was made."
+            f"The questions' features have {features.shape[-1]} numbers, the bank's identity "
+            f"tokens {tokens.shape[-1]}. Use the identity.encoder and identity.token with which "
+            "the bank was made."
         )
     features, tokens = features.double(), tokens.double()
     scores = functional.normalize(features, dim=-1) @ functional.normalize(tokens, dim=-1).T
+    if owners is not None:
+        best = scores.new_full((len(scores), int(owners.max()) + 1), -math.inf)
+        scores = best.scatter_reduce(1, owners.expand(len(scores), -1), scores, "amax")
     match mode:
         case "softmax":
             weights = (scores / temperature).softmax(dim=-1)

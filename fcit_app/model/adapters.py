@@ -70,6 +70,11 @@ def is_adapter(name: str) -> bool:
     return name.endswith((".lora_A.weight", ".lora_B.weight"))
 
 
+def inside_projector(name: str) -> str:
+    """Name of a projector's parameter inside the projector, from its wire name."""
+    return name.partition(_PROJECTOR)[2]
+
+
 def parameter_handles(model: PeftModel, projector: bool) -> dict[str, Parameter]:
     """Wire name to live parameter: the only names that may travel.
 

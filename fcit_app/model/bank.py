@@ -29,12 +29,15 @@ class Subspace:
         Its global identity token; None where the method knows no tokens (``finetune``).
     first_stage : int
         Stage that opened it, from 1.
+    projector : Arrays or None
+        The projector of its own by wire name (``projector = per-subspace``); None without one.
     """
 
     identifier: int
     adapter: Arrays
     token: IdentityToken | None
     first_stage: int
+    projector: Arrays | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Bank:
     subspaces : tuple[Subspace, ...]
         Empty for the plain base (``zero-shot``); one without token for ``finetune``.
     projector : Arrays or None
-        The trained projector by wire name; None if the base's own is used.
+        The projector by wire name of subspaces that have none of their own; None for the base's.
     """
 
     subspaces: tuple[Subspace, ...] = ()
@@ -63,15 +66,20 @@ class Bank:
             prefix = f"subspace-{subspace.identifier:03d}"
             for name, array in subspace.adapter.items():
                 arrays[f"{prefix}/adapter/{name}"] = array
+            for name, array in (subspace.projector or {}).items():
+                arrays[f"{prefix}/projector/{name}"] = array
+            fact: dict[str, Any] = {
+                "identifier": subspace.identifier,
+                "count": None if subspace.token is None else int(subspace.token.count),
+                "first-stage": subspace.first_stage,
+            }
             if subspace.token is not None:
                 arrays[f"{prefix}/token"] = subspace.token.total
-            facts.append(
-                {
-                    "identifier": subspace.identifier,
-                    "count": None if subspace.token is None else int(subspace.token.count),
-                    "first-stage": subspace.first_stage,
-                }
-            )
+            if subspace.token is not None and subspace.token.prototypes:
+                parts = subspace.token.prototypes
+                arrays[f"{prefix}/prototypes"] = np.stack([part.total for part in parts])
+                fact["prototype-counts"] = [int(part.count) for part in parts]
+            facts.append(fact)
         for name, array in (self.projector or {}).items():
             arrays[f"projector/{name}"] = array
         has_projector = self.projector is not None
@@ -96,13 +104,18 @@ class Bank:
                 prefix = f"subspace-{identifier:03d}"
                 token = None
                 if entry["count"] is not None:
-                    token = IdentityToken(rest.pop(f"{prefix}/token"), int(entry["count"]))
+                    counts = [int(count) for count in entry.get("prototype-counts", ())]
+                    rows = list(rest.pop(f"{prefix}/prototypes")) if counts else []
+                    parts = tuple(IdentityToken(r, n) for r, n in zip(rows, counts, strict=True))
+                    token = IdentityToken(rest.pop(f"{prefix}/token"), int(entry["count"]), parts)
                 adapter = _take(rest, f"{prefix}/adapter/")
                 if not adapter:
                     raise ModelError(
                         f"The bank names subspace {identifier} but holds no adapter of it."
                     )
-                subspaces.append(Subspace(identifier, adapter, token, int(entry["first-stage"])))
+                own = _take(rest, f"{prefix}/projector/") or None
+                first_stage = int(entry["first-stage"])
+                subspaces.append(Subspace(identifier, adapter, token, first_stage, own))
             projector = _take(rest, "projector/") if facts["projector"] else None
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The bank's description lacks or garbles {error}.") from error

@@ -9,7 +9,7 @@ That is ``W x + sum_i w_i * s * B_i A_i x`` in two products, whatever N.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -19,12 +19,20 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from fcit_app.arrays import Arrays
 from fcit_app.errors import ModelError
-from fcit_app.model.adapters import checked, is_adapter, load_parameters_, parameter_handles
+from fcit_app.model.adapters import (
+    checked,
+    inside_projector,
+    is_adapter,
+    load_parameters_,
+    parameter_handles,
+)
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
+from fcit_app.model.mixed_projector import MixedProjector, mixed_projector
 from fcit_app.model.preserve import preserved
 
 # not the name of any module: PEFT finds an adapter's parameters by its name between dots
@@ -66,7 +74,8 @@ class Gate:
 class BankSession:
     """The base with a bank installed, ready to answer; a context that leaves no trace.
 
-    Inside, all subspaces are one stacked adapter and the bank's projector is in place. On exit the
+    Inside, all subspaces are one stacked adapter and the bank's projector is in place, or a mixture
+    of the subspaces' own (`fcit_app.model.mixed_projector`). On exit the
     model is exactly as before: the client's adapter active, its values, the base's projector,
     modes and trainability.
 
@@ -80,31 +89,48 @@ class BankSession:
     Raises
     ------
     ModelError
-        On entering, if the bank does not fit the model or only some of its subspaces have tokens.
+        On entering, if the bank does not fit the model, or only some of its subspaces have tokens
+        or only some have projectors.
     """
 
     def __init__(self, base: BaseModel, bank: Bank) -> None:
         self.base = base
         self.bank = bank
         self._gate: Gate | None = None
+        self._mixture: MixedProjector | None = None
         self._exit: ExitStack | None = None
 
     @property
     def tokens(self) -> Tensor | None:
-        """Identity tokens of the subspaces, shape (subspaces, width); None if they have none."""
-        means = [subspace.token.mean for subspace in self.bank.subspaces if subspace.token]
+        """What questions are compared with, shape (tokens, width); None if there are no tokens.
+
+        The identity token of each subspace, or its prototypes where it has some.
+        """
+        routes = [s.token.routes if s.token else () for s in self.bank.subspaces]
+        means = [token.mean for tokens in routes for token in tokens]
         if not means:
             return None
         return torch.from_numpy(np.stack(means).astype(np.float32))
 
+    @property
+    def owners(self) -> Tensor | None:
+        """Position of the subspace of each of ``tokens``; None if that is simply their order."""
+        counts = [len(s.token.routes) if s.token else 0 for s in self.bank.subspaces]
+        if max(counts, default=0) < 2:
+            return None
+        return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+
     def __enter__(self) -> Self:
         """Install the bank."""
-        known = sum(subspace.token is not None for subspace in self.bank.subspaces)
-        if known not in (0, len(self.bank.subspaces)):
-            raise ModelError(
-                f"Only {known} of the bank's {len(self.bank.subspaces)} subspaces have an identity "
-                "token. Either all have one, or none."
-            )
+        for what, held in (
+            ("an identity token", [s.token is not None for s in self.bank.subspaces]),
+            ("a projector of their own", [s.projector is not None for s in self.bank.subspaces]),
+        ):
+            if any(held) and not all(held):
+                raise ModelError(
+                    f"Only {sum(held)} of the bank's {len(held)} subspaces have {what}. Either all "
+                    "have one, or none."
+                )
         with ExitStack() as stack:
             self._install(stack)
             self._exit = stack.pop_all()
@@ -118,6 +144,7 @@ class BankSession:
     ) -> None:
         """Take the bank off again."""
         self._gate = None
+        self._mixture = None
         if self._exit is not None:
             self._exit.__exit__(kind, error, trace)
             self._exit = None
@@ -141,11 +168,16 @@ class BankSession:
         if self._gate is None:
             yield
             return
-        self._gate.set(weights.to(self.base.device))
+        weights = weights.to(self.base.device)
+        self._gate.set(weights)
+        if self._mixture is not None:
+            self._mixture.set(weights)
         try:
             yield
         finally:
             self._gate.set(None)
+            if self._mixture is not None:
+                self._mixture.set(None)
 
     def _install(self, stack: ExitStack) -> None:
         model = self.base.adapted
@@ -173,9 +205,24 @@ class BankSession:
             self._gate = Gate(stacked.r // len(adapters))
             for layer in _stacked_layers(model).values():
                 layer.lora_A[STACK].register_forward_hook(self._gate)
+            self._mixture = self._mix_projectors(stack, projector)
         else:
             stack.enter_context(model.disable_adapter())
         model.train(False)
+
+    def _mix_projectors(
+        self, stack: ExitStack, handles: Mapping[str, Parameter]
+    ) -> MixedProjector | None:
+        """Put the subspaces' own projectors in place, if they have any."""
+        own = [
+            checked(handles, subspace.projector, f"projector of subspace {subspace.identifier}")
+            for subspace in self.bank.subspaces
+            if subspace.projector is not None
+        ]
+        if not own:
+            return None
+        inside = [{inside_projector(name): a for name, a in arrays.items()} for arrays in own]
+        return stack.enter_context(mixed_projector(self.base.model, inside))
 
 
 @contextmanager

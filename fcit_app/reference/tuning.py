@@ -27,7 +27,7 @@ def steps_in_a_row(config: RunConfig) -> int:
 def tune(
     evaluator: Evaluator, config: RunConfig, samples: Sequence[Sample], steps: int, purpose: str
 ) -> Bank:
-    """Train a fresh adapter (and the projector, if it is shared) on samples.
+    """Train a fresh adapter (and the projector, unless it is frozen) on samples.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def tune(
     purpose : str
         Part of the seed.
     """
-    handles = parameter_handles(evaluator.model, config.projector == "shared")
+    handles = parameter_handles(evaluator.model, config.projector != "frozen")
     seed = seed_of(config.seed, "reference", purpose)
     frozen = {name: handle for name, handle in handles.items() if not is_adapter(name)}
     start = initial_adapter(handles, seed) | read_parameters(frozen)

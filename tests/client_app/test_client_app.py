@@ -17,6 +17,9 @@ from client_app.app import app
 from client_app.worker import Worker, worker_of
 from fcit_app.config import parse
 from fcit_app.errors import DataError, ModelError, RunError
+from fcit_app.identity.encoders import load_encoder
+from fcit_app.identity.prototypes import SMALLEST_CLUSTER
+from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.adapters import (
     initial_adapter,
     is_adapter,
@@ -89,6 +92,47 @@ def test_a_reply_mirrors_what_was_sent(config, start, layout):
     assert metrics["client"] == 0
     assert 0 < metrics["train-loss"] < 100
     assert 0 < metrics["seconds"] < 60
+
+
+def test_a_projector_of_the_subspaces_own_comes_back_with_the_adapter(config, start):
+    own = {**config, "projector": "per-subspace"}
+    adapter, projector = start
+    part = {**adapter, **{f"projector/{name}": array for name, array in projector.items()}}
+    reply = train(own, {"adapter": to_record(part)})
+    apart = as_bytes(train(config, parts(start)))
+    found = {key.removeprefix("projector/"): a for (_, key), a in as_bytes(reply).items()}
+    assert list(reply.array_records["adapter"]) == list(part)
+    assert found == {key: array for (_, key), array in apart.items()}
+
+
+def identity_of(config, client=2):
+    return ask(config, {}, client, "query.identity").content
+
+
+def test_the_token_of_text_is_the_mean_of_the_questions_features(config):
+    found = identity_of(config)
+    questions = [sample.question for sample in worker_of(config).samples(1, 2, 5)]
+    expected = IdentityToken.of(load_encoder("hashed-ngrams").encode(questions))
+    assert list(found["token"]) == ["total"]
+    assert found["token"]["total"].numpy().tobytes() == expected.total.tobytes()
+    assert dict(found["metrics"]) == {"num-examples": len(questions), "client": 2}
+
+
+@pytest.mark.parametrize(("source", "width"), [("image", 32), ("text+image", 1024 + 32)])
+def test_tokens_of_pictures(config, source, width):
+    total = identity_of({**config, "identity.token": source})["token"]["total"].numpy()
+    assert total.shape == (width,)
+    assert np.abs(total).sum() > 0
+
+
+def test_prototypes_are_sent_when_they_are_asked_for(config):
+    pooled = {**config, "setting": "capability", "tasks": "general", "data.train-samples": 100}
+    plain = identity_of(pooled)["token"]
+    record = identity_of({**pooled, "identity.prototypes": 4})["token"]
+    assert record["total"].numpy().tobytes() == plain["total"].numpy().tobytes()
+    counts = record["prototype-counts"].numpy()
+    assert record["prototypes"].numpy().shape == (len(counts), 1024)
+    assert 2 <= len(counts) <= 4 and counts.min() >= SMALLEST_CLUSTER
 
 
 def test_a_reply_counts_the_samples_of_every_task_of_its_stage(config, start):

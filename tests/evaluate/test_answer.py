@@ -26,11 +26,12 @@ from fcit_app.model.activation import activation_weights
 from fcit_app.model.adapters import parameter_handles, wrap
 from fcit_app.model.bank import Bank, Subspace
 from fcit_app.model.base import BaseModel
+from fcit_app.model.features import QuestionFeatures
 from fcit_app.model.prompt import prompt_text
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
 
-ENCODER = HashedNgramEncoder()
+FEATURES = QuestionFeatures(HashedNgramEncoder())
 SAMPLES = [
     *toy_samples(8, "figureqa"),
     *toy_samples(4, "grounding", start=8),
@@ -58,7 +59,7 @@ def answered(
     base: BaseModel, bank: Bank, samples: list[Sample], batch_size: int = 100, **options: Any
 ) -> list[str]:
     with BankSession(base, bank) as session:
-        weights = question_weights(session, samples, ENCODER, **options)
+        weights = question_weights(session, samples, FEATURES, **options)
         return answer(session, samples, VisionFeatures(base), weights, batch_size)
 
 
@@ -93,7 +94,7 @@ def test_each_question_gets_the_answer_of_its_own_mixture(
 ) -> None:
     bank = random_bank(handles, 3)
     with BankSession(tiny_base, bank) as session:
-        weights = question_weights(session, SAMPLES, ENCODER, temperature=0.2).tolist()
+        weights = question_weights(session, SAMPLES, FEATURES, temperature=0.2).tolist()
     assert any(max(row) < 0.9 for row in weights), "some questions must really mix subspaces"
     answers = answered(tiny_base, bank, SAMPLES, temperature=0.2, batch_size=4)
     adapters = [subspace.adapter for subspace in bank.subspaces]
@@ -145,13 +146,13 @@ def test_weights_look_at_the_question_only(
 ) -> None:
     with BankSession(tiny_base, random_bank(handles, 3)) as session:
         samples = toy_samples(4)
-        weights = question_weights(session, samples, ENCODER, "argmax")
+        weights = question_weights(session, samples, FEATURES, "argmax")
         assert weights[:3].tolist() == torch.eye(3).tolist()
         others = [
             dataclasses.replace(sample, answer="?", identifier=f"x{number}", task="dvqa")
             for number, sample in enumerate(samples)
         ]
-        assert torch.equal(question_weights(session, others, ENCODER, "argmax"), weights)
+        assert torch.equal(question_weights(session, others, FEATURES, "argmax"), weights)
         assert [sample.question for sample in samples] == list(QUESTIONS)
 
 
@@ -162,12 +163,12 @@ def test_a_batch_is_routed_by_the_mean_of_its_features(
     samples = SAMPLES[:7]
     with BankSession(tiny_base, random_bank(handles, 3)) as session:
         assert session.tokens is not None
-        alone = question_weights(session, samples, ENCODER)
+        alone = question_weights(session, samples, FEATURES)
         for size in (2, 3, 7, 100):
-            together = question_weights(session, samples, ENCODER, together=size)
+            together = question_weights(session, samples, FEATURES, together=size)
             for start in range(0, len(samples), size):
                 batch = samples[start : start + size]
-                features = ENCODER.encode([sample.question for sample in batch])
+                features = FEATURES.of(batch)
                 mean = torch.from_numpy(features).double().mean(dim=0, keepdim=True)
                 expected = activation_weights(mean, session.tokens)
                 torch.testing.assert_close(
@@ -176,8 +177,8 @@ def test_a_batch_is_routed_by_the_mean_of_its_features(
             assert not torch.allclose(together, alone), "batches mix questions here"
         same = [samples[0]] * 5
         torch.testing.assert_close(
-            question_weights(session, same, ENCODER, together=4),
-            question_weights(session, same, ENCODER),
+            question_weights(session, same, FEATURES, together=4),
+            question_weights(session, same, FEATURES),
         )
 
 
@@ -198,4 +199,4 @@ def test_another_encoder_than_the_banks_is_refused(
         BankSession(tiny_base, random_bank(handles, 2)) as session,
         pytest.raises(ModelError, match=r"64 numbers.*1024"),
     ):
-        question_weights(session, SAMPLES, HashedNgramEncoder(64))
+        question_weights(session, SAMPLES, QuestionFeatures(HashedNgramEncoder(64)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -11,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcit_app.errors import ModelError
+from fcit_app.identity.encoders import HashedNgramEncoder
+from fcit_app.identity.prototypes import with_prototypes
+from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.activation import Activation, activation_weights
 
 MODES = get_args(Activation)
@@ -36,6 +40,48 @@ def test_shape_scale_and_order(mode: Activation, seed: int, batch: int, count: i
     torch.testing.assert_close(activation_weights(features, tokens[order], mode), weights[:, order])
     if mode in ("softmax", "argmax"):
         torch.testing.assert_close(weights.sum(dim=1), torch.ones(batch))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(seed=seeds, batch=sizes, count=sizes)
+@settings(max_examples=10, deadline=None)
+def test_one_token_a_subspace_is_the_papers_routing(
+    mode: Activation, seed: int, batch: int, count: int
+) -> None:
+    features, tokens = drawn(seed, batch), drawn(seed + 1, count)
+    expected = activation_weights(features, tokens, mode)
+    assert torch.equal(
+        activation_weights(features, tokens, mode, owners=torch.arange(count)), expected
+    )
+    # a subspace's tokens may come in any order, and more than once
+    order, owners = [*range(count)][::-1] * 2, torch.tensor([*range(count)][::-1] * 2)
+    twice = activation_weights(features, tokens[order], mode, owners=owners)
+    torch.testing.assert_close(twice, expected)
+
+
+def test_prototypes_route_what_the_mean_misroutes() -> None:
+    """Counting questions of a subspace with unlike tasks, beside a subspace that only counts."""
+    encoder = HashedNgramEncoder()
+    naming = [f"Name the {thing} that this picture shows" for thing in "abcdefghijkl"]
+    icons = [f"How many {thing} are shown?" for thing in ("stars", "hearts", "moons")] * 4
+    maths = [f"Subtract all {thing}. How many are left?" for thing in ("cubes", "balls")] * 6
+    general = with_prototypes(encoder.encode([*naming, *naming, *naming, *icons]), 4)
+    math = with_prototypes(encoder.encode(maths), 4)
+    asked = torch.from_numpy(encoder.encode(icons))
+
+    def own_weight(first: Sequence[IdentityToken], second: Sequence[IdentityToken]) -> float:
+        rows = torch.from_numpy(np.stack([token.mean for token in (*first, *second)]))
+        owners = torch.tensor([0] * len(first) + [1] * len(second))
+        return float(activation_weights(asked, rows, owners=owners)[:, 0].max())
+
+    assert own_weight([general], [math]) < 0.5
+    assert own_weight(general.routes, math.routes) > 0.9
+
+
+def test_of_several_tokens_the_nearest_counts() -> None:
+    tokens = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 1.0]])
+    weights = activation_weights(torch.eye(3), tokens, "cosine", owners=torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(weights, torch.tensor([[1, 0], [1, 0.5**0.5], [0, 0.5**0.5]]))
 
 
 @given(seed=seeds, count=sizes)

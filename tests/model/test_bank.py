@@ -11,6 +11,7 @@ import pytest
 from toy_banks import same_bits
 
 from fcit_app.errors import ModelError
+from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.bank import Bank, Subspace
 from fcit_app.runs import RunFolder
@@ -28,9 +29,20 @@ def full_bank() -> Bank:
     return Bank(subspaces, {"projector.weight": np.ones((2, 2), np.float32)})
 
 
+def bank_with_everything() -> Bank:
+    """Subspaces with prototypes and projectors of their own."""
+    features = np.random.default_rng(0).random((40, 4)) + 9 * np.repeat(np.eye(4)[:2], 20, axis=0)
+    token = with_prototypes(features, 2)
+    assert len(token.prototypes) == 2
+    own = [{"projector.weight": np.full((2, 2), i, np.float32)} for i in range(2)]
+    subspaces = tuple(Subspace(i, adapter(i), token, 1, own[i]) for i in range(2))
+    return Bank(subspaces, {"projector.weight": np.ones((2, 2), np.float32)})
+
+
 BANKS: dict[str, Callable[[], Bank]] = {
     "full": full_bank,
     "finetune": lambda: Bank((Subspace(0, adapter(0), None, 1),), None),
+    "everything": bank_with_everything,
     "empty": Bank,
     "empty projector": lambda: Bank((), {}),
 }
@@ -52,6 +64,11 @@ def test_a_bank_survives_the_disk(tmp_path: Path, kind: str) -> None:
         if mine.token is not None and other.token is not None:
             assert mine.token.count == other.token.count
             assert np.array_equal(mine.token.total, other.token.total)
+            for part, again in zip(mine.token.prototypes, other.token.prototypes, strict=True):
+                assert part.count == again.count
+                assert np.array_equal(part.total, again.total)
+        assert (mine.projector is None) == (other.projector is None)
+        assert same_bits(mine.projector or {}, other.projector or {})
     assert (bank.projector is None) == (read.projector is None)
     assert same_bits(bank.projector or {}, read.projector or {})
 
@@ -63,20 +80,25 @@ def test_the_keys_are_readable_and_number_by_identifier() -> None:
     assert facts["subspaces"][1] == {"identifier": 5, "count": 8, "first-stage": 2}
 
 
-def test_the_keys_are_those_of_the_record_that_strategies_see() -> None:
-    bank = full_bank()
+@pytest.mark.parametrize("kind", ["full", "everything"])
+def test_the_keys_are_those_of_the_record_that_strategies_see(kind: str) -> None:
+    bank = BANKS[kind]()
     known = {
-        s.identifier: SubspaceRecord(s.identifier, to_record(s.adapter), s.token, s.first_stage)
+        s.identifier: SubspaceRecord(
+            s.identifier,
+            to_record(s.adapter),
+            s.token,
+            s.first_stage,
+            to_record(s.projector) if s.projector else None,
+        )
         for s in bank.subspaces
         if s.token is not None
     }
     record = write_bank(BankRecord(known, to_record(bank.projector or {})))
     arrays, _ = bank.to_arrays()
     assert arrays.keys() <= record.keys()
-    assert {name.rpartition("/")[2] for name in record.keys() - arrays.keys()} == {
-        "count",
-        "first-stage",
-    }
+    facts = {"count", "first-stage", *(["prototype-counts"] if kind == "everything" else [])}
+    assert {name.rpartition("/")[2] for name in record.keys() - arrays.keys()} == facts
     assert all(record[name].numpy().tobytes() == array.tobytes() for name, array in arrays.items())
 
 

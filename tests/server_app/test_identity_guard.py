@@ -10,6 +10,9 @@ from app_runs import altered, events, run_config, serve
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from in_process_grid import InProcessGrid
 
+from fcit_app.config import parse
+from fcit_app.errors import ConfigError
+from fcit_app.identity.prototypes import LARGEST_NUMBER
 from server_app.guard import LARGEST_FEATURE, judge_identity
 from server_app.identity_replies import IdentityReplies
 from strategies.identities import IDENTITY_QUERY
@@ -57,6 +60,76 @@ PROBLEMS = {
         "be read",
     ),
 }
+
+
+def parts(change_totals=lambda t: t, change_counts=lambda n: n):
+    """Add two prototypes of two samples each; the changes make them wrong."""
+
+    def alter(reply):
+        record = reply.content["token"]
+        totals = np.stack([record["total"].numpy() / 2] * 2)
+        record["prototypes"] = Array(change_totals(totals))
+        record["prototype-counts"] = Array(change_counts(np.array([2, 2])))
+
+    return alter
+
+
+def without(key):
+    def alter(reply):
+        parts()(reply)
+        del reply.content["token"][key]
+
+    return alter
+
+
+PROTOTYPE_PROBLEMS = {
+    "not asked for": (
+        parts(lambda t: np.stack([*t / 2] * 2), lambda n: n[[0, 0, 1, 1]] // 2),
+        "4 prototypes",
+    ),
+    "thousands": (
+        parts(lambda t: np.repeat(t, 500, axis=0), lambda n: np.repeat(n, 500)),
+        "1000 prototypes are more than 64",
+    ),
+    "no counts": (without("prototype-counts"), "come together"),
+    "no totals": (without("prototypes"), "come together"),
+    "a vector": (parts(lambda t: t[0]), "one count a cluster"),
+    "none": (parts(lambda t: t[:0], lambda n: n[:0]), "one count a cluster"),
+    "fewer counts": (parts(change_counts=lambda n: n[:1]), "one count a cluster"),
+    "real counts": (parts(change_counts=lambda n: n + 0.5), "must hold whole numbers"),
+    "negative": (parts(change_counts=lambda n: np.array([5, -1])), "count must be 1 or more"),
+    "too many": (parts(change_counts=lambda n: n + 1), "add up to 6, not to 4"),
+    "width": (parts(lambda t: t[:, :3]), "3 features where the others have 6"),
+    "nan": (parts(lambda t: t * np.float32(np.nan)), "not finite"),
+    "other samples": (parts(lambda t: t[:, ::-1]), "miss the token's"),
+    "huge": (parts(lambda t: t + np.float32([[1e4], [-1e4]])), "the prototype's mean has norm"),
+    "complex": (parts(lambda t: t.astype(complex)), "must hold real numbers"),
+}
+
+
+@pytest.mark.parametrize("name", PROTOTYPE_PROBLEMS)
+def test_malformed_prototypes_are_refused(name):
+    change, reason = PROTOTYPE_PROBLEMS[name]
+    found = judge_identity(answer(change)[1], BAD, 40, 2)
+    assert found is not None
+    assert re.search(reason, found), found
+
+
+def test_the_configuration_asks_for_no_more_than_may_be_sent():
+    assert parse({"identity.prototypes": LARGEST_NUMBER}).identity.prototypes == LARGEST_NUMBER
+    with pytest.raises(ConfigError, match=r"identity\.prototypes.*from 0 \(none\) to 64"):
+        parse({"identity.prototypes": LARGEST_NUMBER + 1})
+
+
+def test_prototypes_pass_if_they_were_asked_for_and_are_counted():
+    reply = answer(parts())[1]
+    assert judge_identity(reply, BAD, 4, 2) is None
+    assert judge_identity(reply, BAD, 4) == "2 prototypes, identity.prototypes is 0"
+    replies = IdentityReplies({5: BAD}, 40, 2)
+    replies.inspect(*answer(parts()))
+    plain = IdentityReplies({5: BAD}, 40, 2)
+    plain.inspect(*answer())
+    assert replies.up >= plain.up + 2 * 6 * 4 + 2 * 8
 
 
 def answer(change=lambda reply: None, features=1.0):

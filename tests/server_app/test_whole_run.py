@@ -14,6 +14,7 @@ from client_app.app import app as client_app
 from fcit_app.config import parse
 from fcit_app.data.load import load_benchmark
 from fcit_app.data.stages import client_samples, make_stages
+from fcit_app.model.bank import Bank
 from fcit_app.runs import RunFolder
 from fcit_app.runs.progress import RunProgress
 from server_app.sampling import draw_participants
@@ -271,3 +272,28 @@ def test_training_changes_what_is_kept(finished):
     halves = [array for name, array in arrays.items() if name.endswith("lora_B.weight")]
     assert halves
     assert all(np.abs(half).max() > 0 for half in halves)
+
+
+def test_a_run_with_prototypes_tokens_of_both_and_projectors_of_their_own(tiny_folder, tmp_path):
+    settings = {
+        "setting": "capability",
+        "tasks": "general,math",
+        "projector": "per-subspace",
+        "identity.token": "text+image",
+        "identity.prototypes": 2,
+    }
+    folder = serve({**run_config(tiny_folder, tmp_path / "run"), **settings})
+    arrays, meta = folder.load_state()
+    bank = Bank.from_arrays(arrays, meta["bank"])
+    assert events(folder, "client-rejected") == []
+    assert len(bank.subspaces) >= 1
+    for subspace in bank.subspaces:
+        assert subspace.token.total.size == 1024 + 32
+        subspace.token.validate()
+        assert 1 <= len(subspace.token.prototypes) <= 4
+        assert subspace.projector.keys() == bank.projector.keys()
+        assert any(
+            not np.array_equal(subspace.projector[name], array)
+            for name, array in bank.projector.items()
+        )
+    assert folder.read_result().last is not None

@@ -71,6 +71,7 @@ def client_app(
     count: Callable[[int], int] = samples,
     train: Callable[[np.ndarray, int, str], np.ndarray] = moved,
     token: Callable[[int, int], np.ndarray] | None = None,
+    prototypes: Callable[[int, int], list[tuple[np.ndarray, int]]] | None = None,
 ) -> ClientApp:
     """ClientApp whose clients hold `topic(client, stage)` in `count(client)` samples."""
     app = ClientApp()
@@ -86,6 +87,10 @@ def client_app(
             total = token(client, stage)
         metrics = MetricRecord({"num-examples": count(client), "client": client})
         record = ArrayRecord({"total": Array(total)})
+        if prototypes is not None:
+            totals, counts = zip(*prototypes(client, stage), strict=True)
+            record["prototypes"] = Array(np.stack(totals))
+            record["prototype-counts"] = Array(np.array(counts, dtype=np.int64))
         return Message(RecordDict({"token": record, "metrics": metrics}), reply_to=message)
 
     @app.train()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from in_process_grid import InProcessGrid
 
 from fcit_app.errors import ConfigError, ModelError, RunError
+from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
 from strategies import (
     BankRecord,
@@ -21,6 +22,7 @@ from strategies import (
     to_record,
     write_bank,
 )
+from strategies.bank_record import split_part
 from strategies.records import part_of
 
 
@@ -43,6 +45,29 @@ def test_a_bank_survives_its_flat_record_to_the_bit():
     assert as_bits(write_bank(again)) == as_bits(record)
     assert list(write_bank(again)) == list(record)
     assert {"subspace-000/token", "subspace-1000/count", "projector/p.weight"} <= set(record)
+
+
+def test_projectors_and_prototypes_survive_the_flat_record_to_the_bit():
+    features = np.repeat(np.eye(4)[:2], 10, axis=0)
+    token = with_prototypes(features, 2)
+    assert len(token.prototypes) == 2
+    own = to_record({"p.weight": np.full((2, 2), 3)})
+    subspace = SubspaceRecord(0, to_record(new_adapter(0)), token, 1, own)
+    record = write_bank(BankRecord({0: subspace}, to_record({"p.weight": np.ones((2, 2))})))
+    again = read_bank(record)
+    assert as_bits(write_bank(again)) == as_bits(record)
+    assert list(write_bank(again)) == list(record)
+    known = again.subspaces[0]
+    assert as_bits(known.projector) == as_bits(own)
+    assert split_part(known.part)[0].keys() == known.adapter.keys()
+    assert as_bits(split_part(known.part)[1]) == as_bits(own)
+    for key in ("prototypes", "prototype-counts"):
+        damaged = ArrayRecord({k: a for k, a in record.items() if not k.endswith(f"/{key}")})
+        with pytest.raises(ModelError, match=f"lacks {key}"):
+            read_bank(damaged)
+    record["subspace-000/prototype-counts"] = Array(np.array([1, 2]))
+    with pytest.raises(ModelError, match="Subspace 0 of the bank: The prototypes' counts"):
+        read_bank(record)
 
 
 def test_the_empty_bank():

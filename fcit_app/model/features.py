@@ -1,0 +1,139 @@
+"""What a sample is recognised by: the features that identity tokens are means of.
+
+Clients make their tokens from them and inference compares questions with tokens by them, so both
+use the same object. None of them looks at an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from fcit_app.arrays import Array
+from fcit_app.data.sample import Sample
+from fcit_app.identity.encoders import TextEncoder
+from fcit_app.model.vision import VisionFeatures
+
+_CHUNK = 64
+"""Pictures whose patches are held at once: those of a whole shard would be large."""
+
+TokenSource = Literal["text", "image", "text+image"]
+
+
+class SampleFeatures(Protocol):
+    """Features of samples, by a frozen encoder."""
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features of n samples: (n, d) float32, row i of sample i."""
+        ...
+
+    def key(self, sample: Sample) -> str:
+        """Say what of a sample decides its feature: equal keys, equal features."""
+        ...
+
+
+class QuestionFeatures:
+    """The text encoder's feature of the question (DISCO; the paper's choice).
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+        Sees the question only.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features (n, d) float32, as the encoder scales them."""
+        return self._encoder.encode([sample.question for sample in samples])
+
+    def key(self, sample: Sample) -> str:
+        """Give the question: many samples share one."""
+        return sample.question
+
+
+class PictureFeatures:
+    """Mean over the patches of what the base's frozen vision tower makes of the picture.
+
+    The paper's ablation takes `image_embeds` of CLIP's own image tower, after its projection; this
+    is the tower that is loaded anyway, before the projector, as LLaVA reads it.
+
+    Parameters
+    ----------
+    vision : VisionFeatures
+        Cache of the base; the features serve training and answering as well.
+    """
+
+    def __init__(self, vision: VisionFeatures) -> None:
+        self._vision = vision
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features (n, vision width) float32, not of length 1."""
+        means = [
+            self._vision.of(samples[start : start + _CHUNK]).mean(dim=1).numpy()
+            for start in range(0, len(samples), _CHUNK)
+        ]
+        return np.concatenate(means)
+
+    def key(self, sample: Sample) -> str:
+        """Give the name of the picture."""
+        return sample.identifier
+
+
+class QuestionAndPictureFeatures:
+    """Both, each scaled to length 1, one after the other.
+
+    The cosine of two samples is then the mean of their cosines in text and in pictures, as in the
+    paper's ablation (official code: `(S_text + S_img) / 2`). Of tokens, which are means of such
+    features, it is the same mean weighed by the lengths of both halves: the half that is more alike
+    within a client has the longer mean and counts more, where the paper's halves count the same.
+
+    Parameters
+    ----------
+    question : QuestionFeatures
+        First half.
+    picture : PictureFeatures
+        Second half.
+    """
+
+    def __init__(self, question: QuestionFeatures, picture: PictureFeatures) -> None:
+        self._halves: tuple[SampleFeatures, ...] = (question, picture)
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features (n, d + vision width) float32 of length sqrt(2); a zero half stays zero."""
+        return np.concatenate([_of_length_one(half.of(samples)) for half in self._halves], axis=1)
+
+    def key(self, sample: Sample) -> str:
+        """Give the name of the picture with its question."""
+        return sample.identifier
+
+
+def sample_features(
+    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures
+) -> SampleFeatures:
+    """Features that tokens of this source (`identity.token`) are made of.
+
+    Parameters
+    ----------
+    source : {"text", "image", "text+image"}
+        See the classes above.
+    encoder : TextEncoder
+        For the question.
+    vision : VisionFeatures
+        For the picture; not used by "text".
+    """
+    question, picture = QuestionFeatures(encoder), PictureFeatures(vision)
+    if source == "text":
+        return question
+    if source == "image":
+        return picture
+    return QuestionAndPictureFeatures(question, picture)
+
+
+def _of_length_one(features: Array) -> Array:
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    scaled: Array = (features / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return scaled
