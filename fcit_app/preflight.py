@@ -45,14 +45,15 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, there are too few samples to exchange
-        pictures, fewer clients than participants of a round, or a stage whose samples cannot be
-        dealt to the clients.
+        The base model's or encoder's folder is missing, more prompts are to be taken from a pool
+        than it has, there are too few samples to exchange pictures, fewer clients than participants
+        of a round, or a stage whose samples cannot be dealt to the clients.
     """
     problems = _folders(values)
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
+    problems += _more_prompts_than_there_are(config)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
     if config.federated and clients is not None:
@@ -94,6 +95,15 @@ def _too_few_to_exchange(config: RunConfig) -> list[str]:
         "between samples: a whole number, at least 2."
         for key, size in sizes.items()
         if size < 2
+    ]
+
+
+def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
+    if config.l2p.top <= config.l2p.pool:
+        return []
+    return [
+        f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
+        f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
     ]
 
 

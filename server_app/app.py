@@ -118,6 +118,7 @@ def run_federated(
         for number in range(1, config.rounds + 1):
             save = partial(learning.save, folder, stage, number)
             arrays = federation.train_round(arrays, stage, number, save)
+        arrays = federation.finish_stage(arrays, stage)
         learning.evaluate(arrays, stage, tasks_seen(stages, stage.number))
     totals = federation.totals
     result = make_result(

@@ -15,7 +15,8 @@ from fcit_app.data.partition import seed_of
 from fcit_app.data.stages import Stage
 from fcit_app.evaluate.evaluator import Evaluator
 from fcit_app.evaluate.summary import summarise
-from fcit_app.model.adapters import initial_adapter, is_adapter, parameter_handles, read_parameters
+from fcit_app.methods import load_method
+from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
 from fcit_app.runs import RunFolder
 from server_app.journal import Journal
@@ -57,7 +58,8 @@ class Learning:
         self._zero_shot: list[float] | None = None
 
     def _new_adapter(self, identifier: int) -> Arrays:
-        return initial_adapter(self._handles, seed_of(self._config.seed, "adapter", identifier))
+        seed = seed_of(self._config.seed, "adapter", identifier)
+        return load_method(self._config).initial(self._handles, seed)
 
     def _projector(self) -> Arrays | None:
         if self._config.projector == "frozen":
@@ -74,7 +76,7 @@ class Learning:
     def evaluate(self, arrays: ArrayRecord, stage: Stage, tasks: Sequence[str]) -> None:
         """Score the global record on the tasks seen so far: one more row of the matrix."""
         started = time.perf_counter()
-        row = self._score(self._method.bank(arrays), stage.number, tasks)
+        row = self._score(self._method.bank(self._config, arrays), stage.number, tasks)
         seconds = time.perf_counter() - started
         self.evaluate_seconds += seconds
         self._accuracy.append(row)
@@ -96,7 +98,7 @@ class Learning:
 
     def save(self, folder: RunFolder, stage: Stage, number: int, arrays: ArrayRecord) -> None:
         """Keep the bank, its place in the run and the scores so far."""
-        bank, facts = self._method.bank(arrays).to_arrays()
+        bank, facts = self._method.bank(self._config, arrays).to_arrays()
         meta = {
             "stage": stage.number,
             "round": number,
@@ -111,7 +113,7 @@ class Learning:
     ) -> list[dict[str, Any]]:
         """Say where each subspace came from: samples by task, and the stage that opened it."""
         found = []
-        for subspace in self._method.bank(arrays).subspaces:
+        for subspace in self._method.bank(self._config, arrays).subspaces:
             by_task = samples.get(subspace.identifier, {})
             counts = {task: sum(parts.values()) for task, parts in by_task.items()}
             found.append(

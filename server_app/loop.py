@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
@@ -21,6 +22,7 @@ from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
 from server_app.identity_replies import IdentityReplies
+from server_app.importance_replies import ImportanceReplies
 from server_app.journal import Journal
 from server_app.replies import RoundReplies, Tell, array_bytes
 from server_app.sampling import draw_participants
@@ -28,6 +30,20 @@ from server_app.totals import PHASES, Totals
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
 _PATIENCE = 10
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A strategy that may ask clients something at the end of a stage."""
+
+    @property
+    def wants_finish(self) -> bool:
+        """Whether it has anything to ask."""
+
+    def finish_stage(
+        self, stage: int, arrays: ArrayRecord, grid: Grid, timeout: float
+    ) -> ArrayRecord:
+        """Ask the grid's nodes and give the new global record."""
 
 
 class Federation:
@@ -139,6 +155,48 @@ class Federation:
         }
         self._finish(stage, seconds, replies, traffic, tell)
         return merged
+
+    def finish_stage(self, arrays: ArrayRecord, stage: Stage) -> ArrayRecord:
+        """Let a strategy that wants to ask clients at the end of a stage do so.
+
+        Parameters
+        ----------
+        arrays : ArrayRecord
+            The global record after the stage's last round.
+        stage : Stage
+            The stage that ends.
+
+        Returns
+        -------
+        ArrayRecord
+            The new global record.
+        """
+        config, strategy = self._config, self._strategy
+        if not isinstance(strategy, Finishing) or not strategy.wants_finish:
+            return arrays
+        # One more draw of the same kind as the rounds'.
+        participants = draw_participants(
+            self._nodes, config.clients_per_round, config.seed, stage.number, config.rounds + 1
+        )
+        replies = ImportanceReplies(self._clients, config.data.train_samples * len(stage.tasks))
+        nodes = [self._nodes[client] for client in participants]
+        view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect)
+        started = time.perf_counter()
+        arrays = strategy.finish_stage(stage.number, arrays, view, config.client_timeout)
+        silent = "no usable answer in time"
+        rejected = {c: silent for c in participants if c not in replies.accepted}
+        for client, reason in sorted((rejected | replies.rejected).items()):
+            self._journal.write("client-rejected", stage=stage.number, client=client, reason=reason)
+        self.totals.up += replies.up
+        self.totals.down += replies.down
+        self._journal.write(
+            "importance-gathered",
+            stage=stage.number,
+            clients=sorted(replies.accepted),
+            seconds=round(time.perf_counter() - started, 4),
+            bytes={"up": replies.up, "down": replies.down},
+        )
+        return arrays
 
     def _finish(
         self,

@@ -99,14 +99,17 @@ def question_weights(
 ) -> Tensor:
     """Activation weights from the questions' text alone, shape (samples, subspaces).
 
-    Ones where the bank has no identity tokens. Equal questions are encoded once.
+    Ones where the bank has no identity tokens; the text features themselves, shape (samples,
+    width), where they choose soft prompts. Equal questions are encoded once.
     """
     tokens = session.tokens
-    if tokens is None or not samples:
+    if (tokens is None and session.pool is None) or not samples:
         return torch.ones(len(samples), len(session.bank.subspaces))
     questions = sorted({sample.question for sample in samples})
     features = torch.from_numpy(encoder.encode(questions))
-    weights = activation_weights(features, tokens, activation, temperature)
+    weights = features
+    if tokens is not None:
+        weights = activation_weights(features, tokens, activation, temperature)
     row = {question: number for number, question in enumerate(questions)}
     return weights[[row[sample.question] for sample in samples]]
 

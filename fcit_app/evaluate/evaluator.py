@@ -11,7 +11,7 @@ from fcit_app.data.sample import Sample
 from fcit_app.evaluate.answer import answer
 from fcit_app.evaluate.metrics import score
 from fcit_app.identity.encoders import load_encoder
-from fcit_app.model.adapters import wrap
+from fcit_app.methods import load_method
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.stacked import BankSession
@@ -35,7 +35,7 @@ class Evaluator:
         self.config = config
         self._benchmark = benchmark
         self.base = load_base(config.model.name)
-        self.model = wrap(self.base, config.train.rank, config.train.scaling, config.train.dropout)
+        self.model = load_method(config).wrap(self.base)
         self.vision = VisionFeatures(self.base)
         self._encoder = load_encoder(config.identity.encoder)
 

@@ -9,7 +9,7 @@ That is ``W x + sum_i w_i * s * B_i A_i x`` in two products, whatever N.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -19,13 +19,22 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from fcit_app.arrays import Arrays
 from fcit_app.errors import ModelError
-from fcit_app.model.adapters import checked, is_adapter, load_parameters_, parameter_handles
+from fcit_app.model.adapters import (
+    ADAPTER,
+    checked,
+    is_adapter,
+    is_lora,
+    load_parameters_,
+    parameter_handles,
+)
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
 from fcit_app.model.preserve import preserved
+from fcit_app.model.prompt_pool import PromptPool, pool_of
 
 # not the name of any module: PEFT finds an adapter's parameters by its name between dots
 STACK = "bank_stack"
@@ -66,8 +75,9 @@ class Gate:
 class BankSession:
     """The base with a bank installed, ready to answer; a context that leaves no trace.
 
-    Inside, all subspaces are one stacked adapter and the bank's projector is in place. On exit the
-    model is exactly as before: the client's adapter active, its values, the base's projector,
+    Inside, all subspaces are one stacked adapter and the bank's projector is in place. An adapter
+    with more than LoRA matrices (gates, soft prompts) comes alone and is loaded as it is. On exit
+    the model is exactly as before: the client's adapter active, its values, the base's projector,
     modes and trainability.
 
     Parameters
@@ -81,11 +91,17 @@ class BankSession:
     ------
     ModelError
         On entering, if the bank does not fit the model or only some of its subspaces have tokens.
+
+    Attributes
+    ----------
+    pool : PromptPool or None
+        The bank's soft prompts, inside: a question's weights are then its query, its text feature.
     """
 
     def __init__(self, base: BaseModel, bank: Bank) -> None:
         self.base = base
         self.bank = bank
+        self.pool: PromptPool | None = None
         self._gate: Gate | None = None
         self._exit: ExitStack | None = None
 
@@ -117,7 +133,7 @@ class BankSession:
         trace: TracebackType | None,
     ) -> None:
         """Take the bank off again."""
-        self._gate = None
+        self._gate = self.pool = None
         if self._exit is not None:
             self._exit.__exit__(kind, error, trace)
             self._exit = None
@@ -129,7 +145,8 @@ class BankSession:
         Parameters
         ----------
         weights : Tensor
-            Any real numbers, shape (batch, subspaces); ignored when the bank is empty.
+            Any real numbers, shape (batch, subspaces); ignored when the bank is empty. With a pool
+            of soft prompts the samples' queries, shape (batch, width).
 
         Raises
         ------
@@ -138,14 +155,17 @@ class BankSession:
         """
         if self._exit is None:
             raise RuntimeError("the bank's session is not entered: use it in a with statement")
-        if self._gate is None:
-            yield
-            return
-        self._gate.set(weights.to(self.base.device))
+        if self.pool is not None:
+            self.pool.ask(weights)
+        elif self._gate is not None:
+            self._gate.set(weights.to(self.base.device))
         try:
             yield
         finally:
-            self._gate.set(None)
+            if self.pool is not None:
+                self.pool.ask(None)
+            elif self._gate is not None:
+                self._gate.set(None)
 
     def _install(self, stack: ExitStack) -> None:
         model = self.base.adapted
@@ -167,7 +187,9 @@ class BankSession:
         stack.enter_context(preserved(model, projector.values()))
         if self.bank.projector is not None:
             load_parameters_(projector, self.bank.projector, "projector of the bank")
-        if adapters:
+        if adapters and not all(map(is_lora, lora)):
+            self._install_alone(stack, lora, adapters)
+        elif adapters:
             stack.enter_context(_stacked(model, adapters))
             stacked: Any = model.peft_config[STACK]
             self._gate = Gate(stacked.r // len(adapters))
@@ -176,6 +198,50 @@ class BankSession:
         else:
             stack.enter_context(model.disable_adapter())
         model.train(False)
+
+    def _install_alone(
+        self, stack: ExitStack, handles: Mapping[str, Parameter], adapters: Sequence[Arrays]
+    ) -> None:
+        """Load the bank's only adapter into the live parameters."""
+        if len(adapters) > 1:
+            raise ModelError(
+                f"The bank has {len(adapters)} adapters with gates or soft prompts; only adapters "
+                "of LoRA matrices alone can be stacked."
+            )
+        assert self.base.adapted is not None
+        stack.enter_context(preserved(self.base.adapted, handles.values()))
+        load_parameters_(handles, adapters[0], "adapter of the bank")
+        self.pool = pool_of(self.base.adapted)
+        if self.pool is not None:
+            stack.enter_context(self.base.prefixed(self.pool))
+
+
+@contextmanager
+def frozen_beside(model: PeftModel, adapters: Sequence[Arrays]) -> Iterator[None]:
+    """Earlier adapters, frozen at full weight, beside the one that is trained (O-LoRA).
+
+    Parameters
+    ----------
+    model : PeftModel
+        The wrapped model; the client's adapter stays the active one.
+    adapters : Sequence[Arrays]
+        By wire name, perhaps none.
+
+    Raises
+    ------
+    ModelError
+        If one of them does not fit the model.
+    """
+    if not adapters:
+        yield
+        return
+    handles = parameter_handles(model, projector=False)
+    fitting = [checked(handles, arrays, "earlier adapter") for arrays in adapters]
+    with preserved(model, ()), _stacked(model, fitting):
+        tuner: Any = model.base_model
+        tuner.set_adapter([ADAPTER, STACK])
+        model.active_adapter = ADAPTER
+        yield
 
 
 @contextmanager
