@@ -2,9 +2,10 @@
 
 CoIN (Chen et al. 2024), section 4, after Luo et al. 2024: ``y = W x + s * sum_i g_i(x) B_i A_i x``
 with ``g = softmax(R x)`` for each token. All experts take part (no top-k) and no balancing loss is
-added, as in CoIN. The router sees what the experts see, so behind LoRA's dropout. Each expert has rank ``train.rank``, that of one of DISCO's subspaces, so that
-the number of experts is comparable with DISCO's number of subspaces. The router starts at 0: all
-experts weigh alike, and one expert is plain LoRA.
+added, as in CoIN. The router sees what the experts see, so behind LoRA's dropout. Each expert has
+rank ``train.rank``, that of one of DISCO's subspaces, so that the number of experts is comparable
+with DISCO's number of subspaces. The router starts at 0: all experts weigh alike, and one expert is
+plain LoRA.
 """
 
 from __future__ import annotations
