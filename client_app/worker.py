@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 
@@ -138,6 +139,8 @@ class Worker:
             If training diverges.
         """
         samples = self.samples(stage, client, clients)
+        settings = local_training(self.config, proximal_mu=proximal_mu)
+        settings = replace(settings, learning_rate=self._method.learning_rate)
         handles = self._method.handles(self._base, self._trains_projector(arrays))
         with self._method.local(self._base, handles, memory) as objective:
             result = fit(
@@ -147,7 +150,7 @@ class Worker:
                 samples,
                 self._vision,
                 seed_of(self.config.seed, "fit", stage, server_round, client) % 2**63,
-                local_training(self.config, proximal_mu=proximal_mu),
+                settings,
                 client=f"client {client}",
                 objective=objective,
             )

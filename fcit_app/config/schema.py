@@ -152,12 +152,13 @@ class MoeLoraConfig(Group):
 
 
 class L2pConfig(Group):
-    """Method ``l2p``: size of the pool, tokens of a prompt, prompts of a question, pull on keys."""
+    """Method ``l2p``: a pool's size, a prompt's tokens, a question's prompts, pull on keys, lr."""
 
     pool: Int = Field(ge=1, description="a whole number, at least 1")
     length: Int = Field(ge=1, description="a whole number, at least 1")
     top: Int = Field(ge=1, description="a whole number from 1 to l2p.pool")
     strength: Float = Field(ge=0, description="a number of 0 or more")
+    lr: Float = Field(gt=0, description="a number above 0")
 
 
 class RunConfig(Group):

@@ -53,6 +53,11 @@ class Method:
         """Draw a fresh adapter for the handles' names and shapes; the projector is left out."""
         return initial_adapter(handles, seed)
 
+    @property
+    def learning_rate(self) -> float:
+        """Peak rate of what is trained beside the projector."""
+        return self.config.train.lr
+
     # On the server.
 
     def open_stage(self, state: State, stage: int, draw: Callable[[], Arrays]) -> State:

@@ -3,9 +3,11 @@
 Wang et al. 2022 (CVPR), section 4: a frozen encoder's feature of the question is compared with the
 keys of a pool of prompts, the prompts of the ``l2p.top`` nearest keys stand before the question's
 tokens, and a term pulls these keys to the feature (eq. 5). The encoder is that of DISCO's identity
-tokens (``identity.encoder``), so both choose by the same features. Frequencies of use (the paper's
-optional penalty) are left out: clients do not share them. The projector is trained as for all
-methods, if it is shared.
+tokens (``identity.encoder``), so both choose by the same features. The chosen prompts stand in the
+order of their numbers, not of nearness: with an order that changes from question to question, two
+prompts learned iconqa to 68 per cent, in a fixed order to 100 (mini, 40 steps, validation).
+Frequencies of use (the paper's optional penalty) are left out: clients do not share them. The
+projector is trained as for all methods, if it is shared.
 """
 
 from __future__ import annotations
@@ -80,6 +82,11 @@ class L2p(Method):
             )
             for name in sorted(filter(is_adapter, handles))
         }
+
+    @property
+    def learning_rate(self) -> float:
+        """Prompts need larger steps than LoRA: a rate of their own."""
+        return self.config.l2p.lr
 
     @contextmanager
     def local(

@@ -47,8 +47,8 @@ class PromptPool(nn.Module):
         Returns
         -------
         places : Tensor
-            Numbers of the prompts, nearest first, shape (batch, top). Of equally near ones the
-            first, whatever stands beside it in the batch.
+            Numbers of the prompts, ascending, shape (batch, top): a prompt keeps its place before
+            others, however near the question is to each. Of equally near ones the first is taken.
         cosines : Tensor
             Their keys' cosines with the query, same shape; differentiable in the keys.
 
@@ -63,7 +63,7 @@ class PromptPool(nn.Module):
         keys = functional.normalize(self.keys.double(), dim=-1)
         cosines = functional.normalize(self._queries.double(), dim=-1) @ keys.T
         places = cosines.detach().sort(dim=-1, descending=True, stable=True).indices
-        places = places[:, : self._top]
+        places = places[:, : self._top].sort(dim=-1).values
         return places, cosines.gather(1, places)
 
     def vectors(self) -> Tensor:

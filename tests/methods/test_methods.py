@@ -353,12 +353,12 @@ def test_l2p_takes_the_prompts_of_the_nearest_keys():
     pool = PromptPool(size=4, length=2, top=2, hidden=3, width=2)
     pool.keys.data = torch.tensor([[1.0, 0.0], [0.0, 5.0], [-1.0, 0.1], [0.1, 0.1]])
     pool.prompts.data = torch.arange(24.0).reshape(4, 2, 3)
-    pool.ask(torch.tensor([[0.0, 2.0], [3.0, 0.1]]))
+    pool.ask(torch.tensor([[0.0, 2.0], [2.0, 2.1], [-1.0, 0.0]]))
     places, cosines = pool.chosen()
-    assert places.tolist() == [[1, 3], [0, 3]]
+    assert places.tolist() == [[1, 3], [1, 3], [1, 2]]  # by number, not by nearness
     assert cosines[0].tolist() == pytest.approx([1.0, np.sqrt(0.5)])
     vectors = pool.vectors()
-    assert vectors.shape == (2, pool.length, 3)
+    assert vectors.shape == (3, pool.length, 3)
     assert torch.equal(vectors[0], pool.prompts[[1, 3]].reshape(4, 3))
     pool.ask(None)
     with pytest.raises(RuntimeError, match="no queries"):
@@ -390,6 +390,14 @@ def test_l2p_counts_its_prompts_among_a_questions_tokens(client):
         row = Collator(mine.base, SAMPLES).batch([0]).input_ids
     assert row[0, :6].tolist() == [-1] * 6
     assert torch.equal(row[:, 6:], bare)
+
+
+def test_prompts_have_a_learning_rate_of_their_own():
+    rates = {
+        method: load_method(config_of(method, train__lr=1e-3, l2p__lr=3e-2)).learning_rate
+        for method in NEW
+    }
+    assert rates == {**dict.fromkeys(NEW, 1e-3), "l2p": 3e-2}
 
 
 def test_only_pool_and_projector_travel_for_l2p(client):
