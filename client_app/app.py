@@ -12,10 +12,12 @@ from flwr.clientapp import ClientApp
 from fcit_app.arrays import Arrays
 from fcit_app.data.lesson import own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
+from fcit_app.methods.state import read_memory
 
 app = ClientApp()
 
 _PARTS = ("adapter/", "projector/")
+_MEMORY = "memory"
 
 
 @app.query("hello")
@@ -58,12 +60,30 @@ def identity(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
+@app.query("importance")
+def importance(message: Message, context: Context) -> Message:
+    """Measure how much this client's answers in a stage depend on each value in the message."""
+    client, clients = _identity(context)
+    from client_app.worker import worker_of
+
+    config = message.content.config_records["config"]
+    stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
+    (sent,) = message.content.array_records.values()
+    arrays = _arrays({"arrays": sent})
+    measured = worker_of(context.run_config).importance(arrays, stage, client, clients, lesson)
+    found = {key: Array(measured.arrays[_parameter(key)]) for key in sent}
+    metrics = MetricRecord({"num-examples": measured.samples, "client": client})
+    content = RecordDict({"importance": ArrayRecord(found), "metrics": metrics})
+    return Message(content, reply_to=message)
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Fine-tune the arrays in the message and send them back under the same names.
 
     The arrays may come in one record (any stock strategy) or in one a part (DISCO), their keys with
-    or without the part's name before them: the reply mirrors what was sent.
+    or without the part's name before them: the reply mirrors what was sent. A record "memory" is
+    what a method remembers of earlier stages; it is used and not sent back.
     """
     started = time.perf_counter()
     client, clients = _identity(context)
@@ -75,10 +95,19 @@ def train(message: Message, context: Context) -> Message:
     number = int(config.get("round", config.get("server-round", 1)))  # type: ignore[arg-type]
     # Flower's FedProx is the server's half of it and sends the weight of the proximal term.
     proximal_mu = float(config.get("proximal-mu", 0.0))  # type: ignore[arg-type]
-    sent = message.content.array_records
+    sent = dict(message.content.array_records)
+    remembered = sent.pop(_MEMORY, ArrayRecord())
+    memory = read_memory({key: array.numpy() for key, array in remembered.items()})
     worker = worker_of(context.run_config)
     result, examples = worker.train(
-        _arrays(dict(sent)), stage, number, client, clients, proximal_mu, own_lesson(config, client)
+        _arrays(sent),
+        stage,
+        number,
+        client,
+        clients,
+        proximal_mu,
+        own_lesson(config, client),
+        memory,
     )
     content = RecordDict(
         {

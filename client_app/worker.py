@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, Scalar, parse
@@ -18,17 +20,21 @@ from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
-from fcit_app.errors import DataError
+from fcit_app.errors import DataError, RunError
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
-from fcit_app.model.adapters import is_adapter, parameter_handles, wrap
+from fcit_app.methods import load_method
+from fcit_app.methods.state import Importance
+from fcit_app.model.adapters import is_adapter
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.loop import FitResult, fit
 from fcit_app.train.settings import local_training
+
+_NOTHING: Mapping[str, Arrays] = MappingProxyType({})
 
 
 def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
@@ -53,6 +59,7 @@ class Worker:
     def __init__(self, config: RunConfig) -> None:
         use_one_thread()
         self.config = config
+        self._method = load_method(config)
 
     @cached_property
     def _stages(self) -> tuple[Stage, ...]:
@@ -74,8 +81,7 @@ class Worker:
     def prepare(self) -> None:
         """Load the base model and the text encoder."""
         load_encoder(self.config.identity.encoder)
-        train = self.config.train
-        wrap(self._base, train.rank, train.scaling, train.dropout)
+        self._method.wrap(self._base)
 
     def lesson(self, stage: int) -> Lesson:
         """All that is learnt in a stage (numbered from 1), as one lesson.
@@ -121,6 +127,7 @@ class Worker:
         clients: int,
         proximal_mu: float = 0.0,
         lesson: Lesson = (),
+        memory: Mapping[str, Arrays] = _NOTHING,
     ) -> tuple[FitResult, dict[str, int]]:
         """Fine-tune what the server sent on the client's samples.
 
@@ -137,6 +144,8 @@ class Worker:
             How strongly training is held near the arrays sent (FedProx).
         lesson : Lesson
             What the client learns; the whole stage if empty.
+        memory : Mapping[str, Arrays]
+            What the method remembers of earlier stages.
 
         Returns
         -------
@@ -154,18 +163,43 @@ class Worker:
             If training diverges.
         """
         samples = self.samples(stage, client, clients, lesson)
-        settings = self.config.train
-        model = wrap(self._base, settings.rank, settings.scaling, settings.dropout)
-        projector = self.config.projector != "frozen" and not all(map(is_adapter, arrays))
-        result = fit(
-            self._base,
-            parameter_handles(model, projector),
-            arrays,
-            samples,
-            self._vision,
-            seed_of(self.config.seed, "fit", stage, server_round, client) % 2**63,
-            local_training(self.config, proximal_mu=proximal_mu),
-            client=f"client {client}",
-        )
+        settings = local_training(self.config, proximal_mu=proximal_mu)
+        settings = replace(settings, learning_rate=self._method.learning_rate)
+        handles = self._method.handles(self._base, self._trains_projector(arrays))
+        with self._method.local(self._base, handles, memory) as objective:
+            result = fit(
+                self._base,
+                handles,
+                arrays,
+                samples,
+                self._vision,
+                seed_of(self.config.seed, "fit", stage, server_round, client) % 2**63,
+                settings,
+                client=f"client {client}",
+                objective=objective,
+            )
         counts = Counter(sample.task for sample in samples)
         return result, {task: counts[task] for task in tasks_in(lesson or self.lesson(stage))}
+
+    def importance(
+        self, arrays: Arrays, stage: int, client: int, clients: int, lesson: Lesson = ()
+    ) -> Importance:
+        """Measure how much this client's answers in a stage depend on each value sent.
+
+        Raises
+        ------
+        ModelError, DataError
+            See ``train``.
+        RunError
+            If the method measures nothing of the kind.
+        """
+        if not self._method.wants_importance:
+            raise RunError(f"method = {self.config.method} has no use for importances.")
+        samples = self.samples(stage, client, clients, lesson)
+        seed = seed_of(self.config.seed, "importance", stage, client)
+        handles = self._method.handles(self._base, self._trains_projector(arrays))
+        return self._method.importance(self._base, handles, arrays, samples, self._vision, seed)
+
+    def _trains_projector(self, arrays: Arrays) -> bool:
+        """Whether the projector is among what was sent, as it may be."""
+        return self.config.projector != "frozen" and not all(map(is_adapter, arrays))

@@ -43,7 +43,7 @@ def run(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="disco, finetune, zero-shot, blind or centralized."),
+        typer.Option(help="disco (default), finetune, ewc, zero-shot, …; a wrong name lists all."),
     ] = None,
     assignments: Annotated[
         list[str] | None,

@@ -49,17 +49,19 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, the scenario does not fit the other
-        settings or its file is wrong, a task that the run trains is named as unseen, general
-        ability is asked of a base without a skill set, there are too few samples to exchange
-        pictures, fewer clients than participants of a round, or something whose samples cannot be
-        dealt to the clients.
+        settings or its file is wrong, the method cannot have the projector asked for, more prompts
+        are to be taken from a pool than it has, a task that the run trains is named as unseen,
+        general ability is asked of a base without a skill set, there are too few samples to
+        exchange pictures, fewer clients than participants of a round, or something whose samples
+        cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
-    problems += _no_skill_set(config)
+    problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
+    problems += _one_projector_only(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -147,6 +149,24 @@ def _too_few_to_exchange(config: RunConfig) -> list[str]:
         "between samples: a whole number, at least 2."
         for key, size in sizes.items()
         if size < 2
+    ]
+
+
+def _one_projector_only(config: RunConfig) -> list[str]:
+    if config.projector != "per-subspace" or config.method == "disco":
+        return []
+    return [
+        f"projector: 'per-subspace' is not allowed for method {config.method}, which has no "
+        "subspaces; allowed: shared, frozen (or method = disco)."
+    ]
+
+
+def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
+    if config.l2p.top <= config.l2p.pool:
+        return []
+    return [
+        f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
+        f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
     ]
 
 

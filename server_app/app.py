@@ -121,6 +121,7 @@ def run_federated(
         for number in range(1, config.rounds + 1):
             save = partial(learning.save, folder, stage, number)
             arrays = federation.train_round(arrays, stage, number, save)
+        arrays = federation.finish_stage(arrays, stage)
         analysis = learning.evaluate(
             arrays,
             stage,

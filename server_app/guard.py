@@ -17,7 +17,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from fcit_app.errors import DataError
 from strategies.identities import read_identity
-from strategies.records import METRICS, NUM_EXAMPLES
+from strategies.records import CLIENT, IMPORTANCE, MEMORY, METRICS, NUM_EXAMPLES
 from strategies.replies import error_text
 
 LOSS = "train-loss"
@@ -40,13 +40,18 @@ The hashed and the sentence encoder's features have norm 1, CLIP's some tens.
 """
 
 
+LARGEST_IMPORTANCE = 1e6
+"""Largest importance of a value: a squared gradient of a log-likelihood, below 100 as a rule."""
+
+
 def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[str]) -> str | None:
     """Say what is wrong with a training reply, or None.
 
     Parameters
     ----------
     sent : Message
-        The message that the node was sent; its ArrayRecords say what must come back.
+        The message that the node was sent; its ArrayRecords, but for a method's memory, say what
+        must come back.
     reply : Message
         What came back.
     most_examples : int
@@ -63,7 +68,8 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
     """
     if reply.has_error():
         return error_text(reply.error)
-    wanted, found = sent.content.array_records, reply.content.array_records
+    wanted, found = dict(sent.content.array_records), reply.content.array_records
+    wanted.pop(MEMORY, None)
     if set(wanted) != set(found):
         return f"array records {sorted(found)} instead of {sorted(wanted)}"
     for name in wanted:
@@ -112,6 +118,45 @@ def judge_identity(
     return None
 
 
+def judge_importance(sent: Message, reply: Message, client: int, most_examples: int) -> str | None:
+    """Say what is wrong with an answer to the importance query, or None.
+
+    Parameters
+    ----------
+    sent : Message
+        The query; its one ArrayRecord has the names and shapes that must come back.
+    reply : Message
+        What came back.
+    client : int
+        Which client the node said it is when the run began.
+    most_examples : int
+        More training samples than this no client can have.
+    """
+    if reply.has_error():
+        return error_text(reply.error)
+    (wanted,) = sent.content.array_records.values()
+    records = reply.content.array_records
+    if set(records) != {IMPORTANCE}:
+        return f"array records {sorted(records)} instead of {[IMPORTANCE]}"
+    problem = _judge_names(wanted, records[IMPORTANCE])
+    if problem:
+        return problem
+    for key, array in records[IMPORTANCE].items():
+        problem = _judge_array(wanted[key], array)
+        if problem:
+            return f"{key} {problem}"
+        values = array.numpy()
+        if values.size and not 0 <= values.min() <= values.max() <= LARGEST_IMPORTANCE:
+            return f"{key} holds values outside 0 to {LARGEST_IMPORTANCE:g}"
+    metrics = reply.content.metric_records.get(METRICS, MetricRecord())
+    examples = metrics.get(NUM_EXAMPLES)
+    if not isinstance(examples, int) or not 1 <= examples <= most_examples:
+        return f"{NUM_EXAMPLES} is {examples!r}, not a whole number from 1 to {most_examples}"
+    if metrics.get(CLIENT) != client:
+        return f"the node now says that it is client {metrics.get(CLIENT)}"
+    return None
+
+
 def cleaned(reply: Message) -> Message:
     """Shallow copy of a good reply with nothing in it that was not judged.
 
@@ -130,10 +175,17 @@ def examples_by_task(metrics: MetricRecord, tasks: Collection[str]) -> dict[str,
     return {task: count for task, count in counts.items() if isinstance(count, int) and count > 0}
 
 
-def _judge_record(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
+def _judge_names(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
     for kind, keys in (("misses", set(wanted) - set(found)), ("adds", set(found) - set(wanted))):
         if keys:
             return f"the reply {kind} {len(keys)} keys, first {min(keys)}"
+    return None
+
+
+def _judge_record(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
+    problem = _judge_names(wanted, found)
+    if problem:
+        return problem
     for key, array in wanted.items():
         problem = _judge_array(array, found[key])
         if problem:

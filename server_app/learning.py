@@ -16,7 +16,8 @@ from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from fcit_app.evaluate.evaluator import Evaluator, TaskScore
 from fcit_app.evaluate.summary import summarise
-from fcit_app.model.adapters import initial_adapter, is_adapter, parameter_handles, read_parameters
+from fcit_app.methods import load_method
+from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
 from fcit_app.runs import RunAnalysis, RunFolder
 from server_app.analysis import Analysis
@@ -60,7 +61,8 @@ class Learning:
         self._analysis: Analysis | None = None
 
     def _new_adapter(self, identifier: int) -> Arrays:
-        return initial_adapter(self._handles, seed_of(self._config.seed, "adapter", identifier))
+        seed = seed_of(self._config.seed, "adapter", identifier)
+        return load_method(self._config).initial(self._handles, seed)
 
     def _projector(self) -> Arrays | None:
         if self._config.projector == "frozen":
@@ -119,7 +121,7 @@ class Learning:
         if self._analysis is None:
             raise RunError("evaluate was called before measure_zero_shot.")
         started = time.perf_counter()
-        bank = self._method.bank(arrays)
+        bank = self._method.bank(self._config, arrays)
         found = self._score(bank, stage.number, asked)
         row = [score.accuracy for score in found[:seen]]
         settings = self._config.evaluate
@@ -149,7 +151,7 @@ class Learning:
 
     def save(self, folder: RunFolder, stage: Stage, number: int, arrays: ArrayRecord) -> None:
         """Keep the bank, its place in the run and the scores so far."""
-        bank, facts = self._method.bank(arrays).to_arrays()
+        bank, facts = self._method.bank(self._config, arrays).to_arrays()
         meta = {
             "stage": stage.number,
             "round": number,
@@ -164,7 +166,7 @@ class Learning:
     ) -> list[dict[str, Any]]:
         """Say where each subspace came from: samples by task, and the stage that opened it."""
         found = []
-        for subspace in self._method.bank(arrays).subspaces:
+        for subspace in self._method.bank(self._config, arrays).subspaces:
             by_task = samples.get(subspace.identifier, {})
             counts = {task: sum(parts.values()) for task, parts in by_task.items()}
             found.append(

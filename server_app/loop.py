@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
@@ -21,6 +22,7 @@ from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
 from server_app.identity_replies import IdentityReplies
+from server_app.importance_replies import ImportanceReplies
 from server_app.journal import Journal
 from server_app.plan import plan_round
 from server_app.replies import RoundReplies, Tell, array_bytes
@@ -28,6 +30,20 @@ from server_app.totals import PHASES, Totals
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
 _PATIENCE = 10
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A strategy that may ask clients something at the end of a stage."""
+
+    @property
+    def wants_finish(self) -> bool:
+        """Whether it has anything to ask."""
+
+    def finish_stage(
+        self, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, timeout: float
+    ) -> ArrayRecord:
+        """Ask the grid's nodes and give the new global record."""
 
 
 class Federation:
@@ -137,6 +153,48 @@ class Federation:
         }
         self._finish(stage, seconds, replies, traffic, tell)
         return merged
+
+    def finish_stage(self, arrays: ArrayRecord, stage: Stage) -> ArrayRecord:
+        """Let a strategy that wants to ask clients at the end of a stage do so.
+
+        Parameters
+        ----------
+        arrays : ArrayRecord
+            The global record after the stage's last round.
+        stage : Stage
+            The stage that ends.
+
+        Returns
+        -------
+        ArrayRecord
+            The new global record.
+        """
+        config, strategy = self._config, self._strategy
+        if not isinstance(strategy, Finishing) or not strategy.wants_finish:
+            return arrays
+        # One more draw of the same kind as the rounds'.
+        plan = plan_round(config, self._nodes, stage, config.rounds + 1)
+        most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
+        replies = ImportanceReplies(self._clients, most)
+        nodes = [self._nodes[client] for client in plan.participants]
+        settings = ConfigRecord({"stage": stage.number, **plan.settings})
+        view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect)
+        started = time.perf_counter()
+        arrays = strategy.finish_stage(arrays, settings, view, config.client_timeout)
+        silent = "no usable answer in time"
+        rejected = {c: silent for c in plan.participants if c not in replies.accepted}
+        for client, reason in sorted((rejected | replies.rejected).items()):
+            self._journal.write("client-rejected", stage=stage.number, client=client, reason=reason)
+        self.totals.up += replies.up
+        self.totals.down += replies.down
+        self._journal.write(
+            "importance-gathered",
+            stage=stage.number,
+            clients=sorted(replies.accepted),
+            seconds=round(time.perf_counter() - started, 4),
+            bytes={"up": replies.up, "down": replies.down},
+        )
+        return arrays
 
     def _finish(
         self,

@@ -1,6 +1,7 @@
 """The federated methods: what each one keeps on the server and gives to inference.
 
-A new method is one entry in ``METHODS``; the loop that drives it knows none of them by name.
+Most methods are classes of ``fcit_app.methods`` around one stock aggregator; a new one is listed in
+``fcit_app/config/methods.py`` and needs nothing here. The loop knows none of them by name.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from flwr.serverapp.strategy import Strategy
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig
+from fcit_app.config.methods import FEDERATED
+from fcit_app.methods import load_method
+from fcit_app.methods.state import State
 from fcit_app.model.bank import Bank, Subspace
 from strategies.aggregators import make_aggregator
 from strategies.bank_record import BankRecord, read_bank, write_bank
+from strategies.continual import Continual
+from strategies.continual_record import read_state, write_state
 from strategies.disco import Disco
 from strategies.records import to_arrays, to_record
 from strategies.single import initial_single, split_single
@@ -35,13 +41,13 @@ class FederatedMethod:
         The Flower strategy that drives the rounds.
     initial : Callable[[NewAdapter, Arrays | None], ArrayRecord]
         The global record before the first round, from the projector (None if frozen).
-    bank : Callable[[ArrayRecord], Bank]
+    bank : Callable[[RunConfig, ArrayRecord], Bank]
         What inference uses of the global record.
     """
 
     strategy: Callable[[RunConfig, NewAdapter], Strategy]
     initial: Callable[[NewAdapter, Arrays | None], ArrayRecord]
-    bank: Callable[[ArrayRecord], Bank]
+    bank: Callable[[RunConfig, ArrayRecord], Bank]
 
 
 def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
@@ -60,7 +66,7 @@ def _disco_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRe
     return write_bank(BankRecord(projector=to_record(projector) if projector else None))
 
 
-def _disco_bank(arrays: ArrayRecord) -> Bank:
+def _disco_bank(config: RunConfig, arrays: ArrayRecord) -> Bank:
     record = read_bank(arrays)
     subspaces = tuple(
         Subspace(
@@ -83,13 +89,29 @@ def _finetune_initial(new_adapter: NewAdapter, projector: Arrays | None) -> Arra
     return initial_single(new_adapter(0), projector)
 
 
-def _finetune_bank(arrays: ArrayRecord) -> Bank:
+def _finetune_bank(config: RunConfig, arrays: ArrayRecord) -> Bank:
     adapter, projector = split_single(arrays)
     return Bank((Subspace(0, adapter, None, 1),), projector)
 
 
+def _continual_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
+    inner = make_aggregator(config.aggregator, config.aggregator_arguments)
+    return Continual(load_method(config), inner, new_adapter)
+
+
+def _continual_initial(new_adapter: NewAdapter, projector: Arrays | None) -> ArrayRecord:
+    return write_state(State(0, new_adapter(0), projector))
+
+
+def _continual_bank(config: RunConfig, arrays: ArrayRecord) -> Bank:
+    return load_method(config).bank(read_state(arrays))
+
+
+_CONTINUAL = FederatedMethod(_continual_strategy, _continual_initial, _continual_bank)
+
 METHODS: Mapping[str, FederatedMethod] = MappingProxyType(
     {
+        **dict.fromkeys(FEDERATED, _CONTINUAL),
         "disco": FederatedMethod(_disco_strategy, _disco_initial, _disco_bank),
         "finetune": FederatedMethod(_finetune_strategy, _finetune_initial, _finetune_bank),
     }

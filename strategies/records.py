@@ -13,6 +13,9 @@ from fcit_app.arrays import Arrays
 
 ADAPTER = "adapter"
 PROJECTOR = "projector"
+MEMORY = "memory"
+"""Record that clients are sent and do not send back: what a method remembers."""
+IMPORTANCE = "importance"
 METRICS = "metrics"
 CONFIG = "config"
 NUM_EXAMPLES = "num-examples"

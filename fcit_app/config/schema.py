@@ -6,20 +6,19 @@ Every field's ``description`` says what is allowed: error messages quote it.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from fcit_app.config.methods import FEDERATED, METHODS
 from fcit_app.data.catalogue import stages
 from fcit_app.data.scenario import BUILT_IN, FILE_SUFFIXES
 
 Scalar = bool | int | float | str
 """What a value of Flower's run configuration may be."""
 
-Method = Literal["disco", "finetune", "zero-shot", "blind", "centralized"]
-METHODS: tuple[str, ...] = get_args(Method)
-FEDERATED_METHODS: tuple[str, ...] = ("disco", "finetune")
+FEDERATED_METHODS: tuple[str, ...] = tuple(FEDERATED)
 """Methods that need clients and rounds; the others run in one process."""
 
 AGGREGATORS: tuple[str, ...] = (
@@ -54,6 +53,12 @@ def _known_encoder(value: str) -> str:
     return value
 
 
+def _known_method(value: str) -> str:
+    if value not in METHODS:
+        raise ValueError("unknown method")
+    return value
+
+
 def _known_aggregator(value: str) -> str:
     if value not in AGGREGATORS and not _CLASS_PATH.fullmatch(value):
         raise ValueError("unknown aggregator")
@@ -79,6 +84,7 @@ Bool = Annotated[bool, BeforeValidator(_truth_value)]
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 EncoderSpec = Annotated[str, AfterValidator(_known_encoder)]
+MethodName = Annotated[str, AfterValidator(_known_method)]
 AggregatorSpec = Annotated[str, AfterValidator(_known_aggregator)]
 ScenarioSpec = Annotated[str, AfterValidator(_known_scenario)]
 
@@ -158,6 +164,42 @@ class EvaluateConfig(Group):
     scoring: Literal["paper", "official"] = Field(description="one of paper, official")
 
 
+class EwcConfig(Group):
+    """Method ``ewc``: how strongly and how long values are held, and by how many samples judged."""
+
+    strength: Float = Field(ge=0, description="a number of 0 or more")
+    decay: Float = Field(ge=0, le=1, description="a number from 0 to 1")
+    samples: Int = Field(ge=1, description="a whole number, at least 1")
+
+
+class OLoraConfig(Group):
+    """Method ``o-lora``: how strongly a stage's adapter is kept orthogonal to the earlier ones."""
+
+    strength: Float = Field(ge=0, description="a number of 0 or more")
+
+
+class MLoraConfig(Group):
+    """Method ``m-lora``: how many parallel parts a layer has."""
+
+    parts: Int = Field(ge=1, description="a whole number, at least 1")
+
+
+class MoeLoraConfig(Group):
+    """Method ``moelora``: how many experts a layer has."""
+
+    experts: Int = Field(ge=1, description="a whole number, at least 1")
+
+
+class L2pConfig(Group):
+    """Method ``l2p``: a pool's size, a prompt's tokens, a question's prompts, pull on keys, lr."""
+
+    pool: Int = Field(ge=1, description="a whole number, at least 1")
+    length: Int = Field(ge=1, description="a whole number, at least 1")
+    top: Int = Field(ge=1, description="a whole number from 1 to l2p.pool")
+    strength: Float = Field(ge=0, description="a number of 0 or more")
+    lr: Float = Field(gt=0, description="a number above 0")
+
+
 class RunConfig(Group):
     """Everything that decides a run's result, and where it is written.
 
@@ -167,7 +209,7 @@ class RunConfig(Group):
     """
 
     preset: str = Field(description="the name of a preset")
-    method: Method = Field(description="one of " + ", ".join(METHODS))
+    method: MethodName = Field(description="one of " + ", ".join(METHODS))
     aggregator: AggregatorSpec = Field(
         description="one of " + ", ".join((*AGGREGATORS, "package.module:ClassName"))
     )
@@ -194,6 +236,11 @@ class RunConfig(Group):
     client_timeout: Float = Field(gt=0, description="seconds, a number above 0")
     identity: IdentityConfig
     train: TrainConfig
+    ewc: EwcConfig
+    o_lora: OLoraConfig
+    m_lora: MLoraConfig
+    moelora: MoeLoraConfig
+    l2p: L2pConfig
     model: ModelConfig
     data: DataConfig
     evaluate: EvaluateConfig

@@ -103,7 +103,8 @@ def question_weights(
     Returns
     -------
     Tensor
-        Float32, shape (samples, subspaces); ones where the bank has no identity tokens.
+        Float32, shape (samples, subspaces); ones where the bank has no identity tokens. Where
+        questions choose soft prompts (L2P) the features themselves, shape (samples, width).
 
     Raises
     ------
@@ -111,20 +112,21 @@ def question_weights(
         If the features are not the bank's.
     """
     tokens = session.tokens
-    if tokens is None or not samples:
+    if (tokens is None and session.pool is None) or not samples:
         return torch.ones(len(samples), len(session.bank.subspaces))
     keys = [features.key(sample) for sample in samples]
     distinct = dict(zip(keys, samples, strict=True))
     row = {key: number for number, key in enumerate(sorted(distinct))}
-    found = torch.from_numpy(features.of([distinct[key] for key in row]))
-    places = [row[key] for key in keys]
-    if together == 1:
-        return activation_weights(found, tokens, activation, temperature, session.owners)[places]
-    rows = found.double()[places]
-    starts = range(0, len(rows), together)
-    means = torch.stack([rows[start : start + together].mean(dim=0) for start in starts])
-    batch = torch.arange(len(rows)) // together
-    return activation_weights(means, tokens, activation, temperature, session.owners)[batch]
+    asked = torch.from_numpy(features.of([distinct[key] for key in row]))
+    places = torch.tensor([row[key] for key in keys])
+    if together > 1:
+        rows = asked.double()[places]
+        starts = range(0, len(rows), together)
+        asked = torch.stack([rows[start : start + together].mean(dim=0) for start in starts])
+        places = torch.arange(len(rows)) // together
+    if tokens is None:
+        return asked.float()[places]
+    return activation_weights(asked, tokens, activation, temperature, session.owners)[places]
 
 
 def _generate(

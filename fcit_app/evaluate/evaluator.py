@@ -17,7 +17,7 @@ from fcit_app.evaluate.general import SkillScores, held_out_skills, said_exactly
 from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.scoring import Scoring, rule_of
 from fcit_app.identity.encoders import load_encoder
-from fcit_app.model.adapters import wrap
+from fcit_app.methods import load_method
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.features import sample_features
@@ -61,10 +61,12 @@ class Evaluator:
         self.config = config
         self._benchmark = benchmark
         self.base = load_base(config.model.name)
-        self.model = wrap(self.base, config.train.rank, config.train.scaling, config.train.dropout)
+        self.model = load_method(config).wrap(self.base)
         self.vision = VisionFeatures(self.base)
         encoder = load_encoder(config.identity.encoder)
-        self._features = sample_features(config.identity.token, encoder, self.vision)
+        # Only DISCO's tokens may be made of pictures; L2P's queries are questions.
+        source = config.identity.token if config.method == "disco" else "text"
+        self._features = sample_features(source, encoder, self.vision)
 
     def scores(
         self, bank: Bank, tasks: Sequence[str], done: Callable[[str, int], None] | None = None

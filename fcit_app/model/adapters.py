@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 from fcit_app.arrays import Array, Arrays
 from fcit_app.errors import ModelError
-from fcit_app.model.base import BaseModel
+from fcit_app.model.base import BaseModel, Extension
 
 ADAPTER = "client"
 """PEFT's name of the adapter that a client trains; it is left out of the wire names."""
@@ -20,11 +20,20 @@ ADAPTER = "client"
 # the language model's feed-forward layers and nothing else (DISCO, official code)
 TARGETS = r".*\.language_model\.layers\.\d+\.mlp\.(gate_proj|up_proj|down_proj)"
 
+POOL = "prompt_pool"
+"""Module of a wrapped model that holds soft prompts, where the method has any."""
+
 _PROJECTOR = ".multi_modal_projector."
 _INITIAL_DEVIATION = 0.01
 
 
-def wrap(base: BaseModel, rank: int, scaling: float, dropout: float = 0.0) -> PeftModel:
+def wrap(
+    base: BaseModel,
+    rank: int,
+    scaling: float,
+    dropout: float = 0.0,
+    extension: Extension | None = None,
+) -> PeftModel:
     """Put LoRA layers into the base's feed-forward layers; the same call again costs nothing.
 
     Parameters
@@ -38,6 +47,8 @@ def wrap(base: BaseModel, rank: int, scaling: float, dropout: float = 0.0) -> Pe
         Factor on the adapter's output, ``alpha / rank``.
     dropout : float
         Dropout on the adapter's input while training.
+    extension : Extension, optional
+        What a method adds to the LoRA layers; equal ones count as the same.
 
     Returns
     -------
@@ -47,10 +58,11 @@ def wrap(base: BaseModel, rank: int, scaling: float, dropout: float = 0.0) -> Pe
     wanted = (rank, scaling * rank, dropout)
     if base.adapted is not None:
         former: Any = base.adapted.peft_config[ADAPTER]
-        if (former.r, former.lora_alpha, former.lora_dropout) == wanted:
+        values = (former.r, former.lora_alpha, former.lora_dropout)
+        if values == wanted and base.extension == extension:
             return base.adapted
         base.adapted.unload()
-        base.adapted = None
+        base.adapted = base.extension = None
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling * rank,  # type: ignore[arg-type]  # PEFT only divides by it
@@ -61,11 +73,18 @@ def wrap(base: BaseModel, rank: int, scaling: float, dropout: float = 0.0) -> Pe
     with torch.random.fork_rng(devices=[]):  # PEFT draws A from the global generator
         adapted = get_peft_model(base.model, config, adapter_name=ADAPTER)
     assert isinstance(adapted, PeftModel)
-    base.adapted = adapted.train(False)
+    if extension is not None:
+        extension.install(adapted)
+    base.adapted, base.extension = adapted.train(False), extension
     return base.adapted
 
 
 def is_adapter(name: str) -> bool:
+    """Whether a wire name belongs to an adapter: a LoRA matrix, a gate or a prompt pool."""
+    return ".lora_" in name or name.startswith(f"{POOL}.")
+
+
+def is_lora(name: str) -> bool:
     """Whether a wire name is that of a LoRA matrix."""
     return name.endswith((".lora_A.weight", ".lora_B.weight"))
 
@@ -88,11 +107,15 @@ def parameter_handles(model: PeftModel, projector: bool) -> dict[str, Parameter]
     Returns
     -------
     dict[str, Parameter]
-        In alphabetical order. Look it up once and keep it: the parameters stay the same objects.
+        In alphabetical order; a prompt pool is trained instead of LoRA matrices. Look it up once
+        and keep it: the parameters stay the same objects.
     """
     handles = {}
+    prompts = hasattr(model, POOL)
     for name, parameter in model.named_parameters():
-        if f".{ADAPTER}." in name and ".lora_" in name:
+        if prompts and name.startswith(f"{POOL}."):
+            handles[name] = parameter
+        elif not prompts and f".{ADAPTER}." in name and ".lora_" in name:
             handles[name.replace(f".{ADAPTER}.", ".", 1)] = parameter
         elif projector and _PROJECTOR in name:
             handles[name] = parameter
@@ -107,7 +130,7 @@ def initial_adapter(handles: Mapping[str, Parameter], seed: int) -> Arrays:
     """
     generator = np.random.default_rng(seed)
     arrays: Arrays = {}
-    for name in sorted(filter(is_adapter, handles)):
+    for name in sorted(filter(is_lora, handles)):
         shape = tuple(handles[name].shape)
         if name.endswith(".lora_A.weight"):
             drawn = generator.standard_normal(shape) * _INITIAL_DEVIATION

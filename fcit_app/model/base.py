@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,27 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 _INDEX_FILE = "model.safetensors.index.json"
+
+SOFT_TOKEN = -1
+"""Placeholder of a soft prompt's token; no tokenizer has it."""
+
+
+class Extension(Protocol):
+    """What a method adds to the LoRA layers of a wrapped model; compared by its value."""
+
+    def install(self, model: PeftModel) -> None:
+        """Add it to a freshly wrapped model."""
+
+
+class Prefix(Protocol):
+    """Soft prompts before each row's tokens."""
+
+    @property
+    def length(self) -> int:
+        """Soft tokens of a row."""
+
+    def vectors(self) -> Tensor:
+        """Their embeddings, shape (batch, length, hidden)."""
 
 
 @dataclass(eq=False)
@@ -41,6 +62,10 @@ class BaseModel:
         Placeholder tokens per picture.
     adapted : PeftModel or None
         The same model with LoRA layers in it, once ``fcit_app.model.adapters.wrap`` has run.
+    extension : Extension or None
+        What ``adapted`` has beside them.
+    prefix : Prefix or None
+        Soft prompts before each row while a method has them in use (``prefixed``).
     """
 
     name: str
@@ -48,6 +73,8 @@ class BaseModel:
     processor: LlavaProcessor
     image_tokens: int
     adapted: PeftModel | None = None
+    extension: Extension | None = None
+    prefix: Prefix | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -65,6 +92,15 @@ class BaseModel:
         """Longest sequence, in tokens."""
         return int(self.model.config.text_config.max_position_embeddings)
 
+    @contextmanager
+    def prefixed(self, prefix: Prefix) -> Iterator[None]:
+        """Let soft prompts stand before each row that is encoded inside."""
+        self.prefix = prefix
+        try:
+            yield
+        finally:
+            self.prefix = None
+
     def embed(self, input_ids: Tensor, vision: Tensor) -> Tensor:
         """Token embeddings with the projected picture at its placeholders.
 
@@ -73,7 +109,8 @@ class BaseModel:
         Parameters
         ----------
         input_ids : Tensor
-            Token identifiers, shape (batch, length), ``image_tokens`` placeholders in each row.
+            Token identifiers, shape (batch, length), ``image_tokens`` placeholders in each row, and
+            as many ``SOFT_TOKEN`` as the prefix, if there is one, is long.
         vision : Tensor
             Features before the projector, shape (batch, image_tokens, vision width).
 
@@ -82,10 +119,13 @@ class BaseModel:
         Tensor
             Shape (batch, length, hidden), ready to be given as ``inputs_embeds``.
         """
-        embeddings = self.model.get_input_embeddings()(input_ids)
+        embeddings = self.model.get_input_embeddings()(input_ids.clamp(min=0))
         projected = self.model.model.multi_modal_projector(vision.to(input_ids.device))
         places = (input_ids == self.model.config.image_token_id).unsqueeze(-1)
         embedded: Tensor = embeddings.masked_scatter(places, projected.to(embeddings.dtype))
+        if self.prefix is not None:
+            soft = (input_ids == SOFT_TOKEN).unsqueeze(-1)
+            embedded = embedded.masked_scatter(soft, self.prefix.vectors().to(embedded.dtype))
         return embedded
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, ModelError
-from fcit_app.model.base import BaseModel
+from fcit_app.model.base import SOFT_TOKEN, BaseModel
 
 
 def prompt_text(base: BaseModel, question: str) -> str:
@@ -75,9 +75,16 @@ def _encode(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) ->
         if len(prompt) >= base.max_length:
             raise DataError(
                 f"The question of sample '{sample.identifier}' takes {len(prompt)} tokens with its "
-                f"picture; the model '{base.name}' allows {base.max_length - 1}. Shorten it."
+                f"picture{_with_prompts(base)}; the model '{base.name}' allows "
+                f"{base.max_length - 1}. Shorten it."
             )
     return prompts
+
+
+def _with_prompts(base: BaseModel) -> str:
+    if base.prefix is None:
+        return ""
+    return f" and {base.prefix.length} soft tokens (l2p.top times l2p.length)"
 
 
 def _without_special_tokens(base: BaseModel, text: str) -> str:
@@ -87,7 +94,10 @@ def _without_special_tokens(base: BaseModel, text: str) -> str:
 
 
 def _tokenize(base: BaseModel, texts: Sequence[str]) -> list[list[int]]:
-    """Tokenise rendered prompts; the first image token becomes all placeholders of the picture."""
+    """Tokenise rendered prompts; the first image token becomes all placeholders of the picture.
+
+    Placeholders of soft prompts stand first, where a method has them in use.
+    """
     if not texts:
         return []
     image = base.processor.image_token
@@ -95,4 +105,5 @@ def _tokenize(base: BaseModel, texts: Sequence[str]) -> list[list[int]]:
     # the template may or may not write the first token itself
     begun = bool(base.tokenizer.bos_token) and expanded[0].startswith(base.tokenizer.bos_token)
     encoded = base.tokenizer(expanded, add_special_tokens=not begun)
-    return [list(map(int, row)) for row in encoded["input_ids"]]
+    soft = [] if base.prefix is None else [SOFT_TOKEN] * base.prefix.length
+    return [[*soft, *map(int, row)] for row in encoded["input_ids"]]

@@ -24,9 +24,11 @@ from torch.nn import Parameter
 from fcit_app.arrays import Arrays
 from fcit_app.errors import ModelError
 from fcit_app.model.adapters import (
+    ADAPTER,
     checked,
     inside_projector,
     is_adapter,
+    is_lora,
     load_parameters_,
     parameter_handles,
 )
@@ -34,6 +36,7 @@ from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
 from fcit_app.model.mixed_projector import MixedProjector, mixed_projector
 from fcit_app.model.preserve import preserved
+from fcit_app.model.prompt_pool import PromptPool, pool_of
 
 # not the name of any module: PEFT finds an adapter's parameters by its name between dots
 STACK = "bank_stack"
@@ -75,8 +78,9 @@ class BankSession:
     """The base with a bank installed, ready to answer; a context that leaves no trace.
 
     Inside, all subspaces are one stacked adapter and the bank's projector is in place, or a mixture
-    of the subspaces' own (`fcit_app.model.mixed_projector`). On exit the
-    model is exactly as before: the client's adapter active, its values, the base's projector,
+    of the subspaces' own (`fcit_app.model.mixed_projector`). An adapter with more than LoRA
+    matrices (gates, soft prompts) comes alone and is loaded as it is. On exit the model is exactly
+    as before: the client's adapter active, its values, the base's projector,
     modes and trainability.
 
     Parameters
@@ -91,11 +95,17 @@ class BankSession:
     ModelError
         On entering, if the bank does not fit the model, or only some of its subspaces have tokens
         or only some have projectors.
+
+    Attributes
+    ----------
+    pool : PromptPool or None
+        The bank's soft prompts, inside: a question's weights are then its query, its text feature.
     """
 
     def __init__(self, base: BaseModel, bank: Bank) -> None:
         self.base = base
         self.bank = bank
+        self.pool: PromptPool | None = None
         self._gate: Gate | None = None
         self._mixture: MixedProjector | None = None
         self._exit: ExitStack | None = None
@@ -143,7 +153,7 @@ class BankSession:
         trace: TracebackType | None,
     ) -> None:
         """Take the bank off again."""
-        self._gate = None
+        self._gate = self.pool = None
         self._mixture = None
         if self._exit is not None:
             self._exit.__exit__(kind, error, trace)
@@ -156,7 +166,8 @@ class BankSession:
         Parameters
         ----------
         weights : Tensor
-            Any real numbers, shape (batch, subspaces); ignored when the bank is empty.
+            Any real numbers, shape (batch, subspaces); ignored when the bank is empty. With a pool
+            of soft prompts the samples' queries, shape (batch, width).
 
         Raises
         ------
@@ -165,19 +176,23 @@ class BankSession:
         """
         if self._exit is None:
             raise RuntimeError("the bank's session is not entered: use it in a with statement")
-        if self._gate is None:
-            yield
-            return
-        weights = weights.to(self.base.device)
-        self._gate.set(weights)
-        if self._mixture is not None:
-            self._mixture.set(weights)
+        if self.pool is not None:
+            self.pool.ask(weights)
+        else:
+            self._weigh(weights.to(self.base.device))
         try:
             yield
         finally:
-            self._gate.set(None)
-            if self._mixture is not None:
-                self._mixture.set(None)
+            if self.pool is not None:
+                self.pool.ask(None)
+            else:
+                self._weigh(None)
+
+    def _weigh(self, weights: Tensor | None) -> None:
+        """Set, or clear, the weights of all that is weighed."""
+        for weighed in (self._gate, self._mixture):
+            if weighed is not None:
+                weighed.set(weights)
 
     def _install(self, stack: ExitStack) -> None:
         model = self.base.adapted
@@ -199,7 +214,9 @@ class BankSession:
         stack.enter_context(preserved(model, projector.values()))
         if self.bank.projector is not None:
             load_parameters_(projector, self.bank.projector, "projector of the bank")
-        if adapters:
+        if adapters and not all(map(is_lora, lora)):
+            self._install_alone(stack, lora, adapters)
+        elif adapters:
             stack.enter_context(_stacked(model, adapters))
             stacked: Any = model.peft_config[STACK]
             self._gate = Gate(stacked.r // len(adapters))
@@ -223,6 +240,50 @@ class BankSession:
             return None
         inside = [{inside_projector(name): a for name, a in arrays.items()} for arrays in own]
         return stack.enter_context(mixed_projector(self.base.model, inside))
+
+    def _install_alone(
+        self, stack: ExitStack, handles: Mapping[str, Parameter], adapters: Sequence[Arrays]
+    ) -> None:
+        """Load the bank's only adapter into the live parameters."""
+        if len(adapters) > 1:
+            raise ModelError(
+                f"The bank has {len(adapters)} adapters with gates or soft prompts; only adapters "
+                "of LoRA matrices alone can be stacked."
+            )
+        assert self.base.adapted is not None
+        stack.enter_context(preserved(self.base.adapted, handles.values()))
+        load_parameters_(handles, adapters[0], "adapter of the bank")
+        self.pool = pool_of(self.base.adapted)
+        if self.pool is not None:
+            stack.enter_context(self.base.prefixed(self.pool))
+
+
+@contextmanager
+def frozen_beside(model: PeftModel, adapters: Sequence[Arrays]) -> Iterator[None]:
+    """Earlier adapters, frozen at full weight, beside the one that is trained (O-LoRA).
+
+    Parameters
+    ----------
+    model : PeftModel
+        The wrapped model; the client's adapter stays the active one.
+    adapters : Sequence[Arrays]
+        By wire name, perhaps none.
+
+    Raises
+    ------
+    ModelError
+        If one of them does not fit the model.
+    """
+    if not adapters:
+        yield
+        return
+    handles = parameter_handles(model, projector=False)
+    fitting = [checked(handles, arrays, "earlier adapter") for arrays in adapters]
+    with preserved(model, ()), _stacked(model, fitting):
+        tuner: Any = model.base_model
+        tuner.set_adapter([ADAPTER, STACK])
+        model.active_adapter = ADAPTER
+        yield
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from fcit_app.config import METHODS
 from fcit_app.runs.progress import duration
 from fcit_app.runs.result import RunResult
 
-ORDER = ("zero-shot", "blind", "centralized", "finetune", "disco")
+ORDER = METHODS
 _MISSING = "–"
 
 

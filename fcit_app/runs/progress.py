@@ -155,6 +155,10 @@ class RunProgress:
         self.phase = f"{self._where(event)} · finished"
         return f"{self.phase} in {seconds:.1f} s"
 
+    def _on_importance_gathered(self, event: Mapping[str, Any]) -> str:
+        clients = ", ".join(str(client) for client in event.get("clients") or [])
+        return f"{self._where(event)} · importance from clients {clients or 'none'}"
+
     def _on_evaluate_progress(self, event: Mapping[str, Any]) -> str | None:
         done, total = event.get("done"), event.get("total")
         self.phase = f"{self._name(int(event.get('stage', self._stage)))} · evaluated"

@@ -20,6 +20,7 @@ from fcit_app.model.base import BaseModel
 from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import IGNORED, Batch, Collator, shuffled_batches
+from fcit_app.train.objective import PLAIN, Objective
 
 
 class TrainingError(FcitError):
@@ -68,7 +69,8 @@ class FitResult:
     arrays : Arrays
         Trained parameters by wire name, the same names as were given.
     losses : tuple[float, ...]
-        Mean loss per answer token of each step's batch, before that step; without a proximal term.
+        Mean loss per answer token of each step's batch, before that step; without a proximal term
+        or a method's penalty.
     """
 
     arrays: Arrays
@@ -100,6 +102,7 @@ def fit(
     config: TrainConfig,
     on_step: Callable[[int, int, float], None] | None = None,
     client: str = "this client",
+    objective: Objective = PLAIN,
 ) -> FitResult:
     """Fine-tune an adapter, and the projector if it is among the handles, on a client's samples.
 
@@ -127,6 +130,8 @@ def fit(
         Called after each step with its number from 1, the number of steps and the loss.
     client : str
         Name of the client in an error's text.
+    objective : Objective
+        What a method adds to the loss.
 
     Raises
     ------
@@ -147,10 +152,10 @@ def fit(
     device = base.device
     losses: list[float] = []
     devices = [device.index or 0] if device.type == "cuda" else []
-    with preserved(base.model, handles.values()), torch.random.fork_rng(devices=devices):
+    with preserved(base.adapted, handles.values()), torch.random.fork_rng(devices=devices):
         load_parameters_(handles, arrays, f"starting point of {client}")
         torch.manual_seed(seed)
-        base.model.requires_grad_(False)
+        base.adapted.requires_grad_(False)
         for parameter in handles.values():
             parameter.requires_grad_(True)
         base.model.train()
@@ -159,11 +164,16 @@ def fit(
         anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
         batches = shuffled_batches(len(samples), config.batch_size, config.steps, seed)
         for step, places in enumerate(batches, start=1):
-            features = vision.of([samples[place] for place in places])
+            chosen = [samples[place] for place in places]
+            features = vision.of(chosen)
+            objective.see(chosen)
             loss = answer_loss(base, collator.batch(places).to(device), features)
             losses.append(loss.item())
             if anchors:
                 loss = loss + config.proximal_mu / 2 * _squared_distance(handles, anchors)
+            penalty = objective.penalty()
+            if penalty is not None:
+                loss = loss + penalty
             loss.backward()  # type: ignore[no-untyped-call]
             norm = math.inf if config.max_gradient_norm is None else config.max_gradient_norm
             length = torch.nn.utils.clip_grad_norm_(handles.values(), norm)

@@ -33,13 +33,14 @@ INSIDE = {
     "identity": set(),
     "model": {"identity", "data"},
     "train": {"config", "data", "model"},
-    "evaluate": {"config", "data", "identity", "model"},
+    "methods": {"config", "data", "identity", "model", "train"},
+    "evaluate": {"config", "data", "identity", "methods", "model"},
     "runs": {"config"},
     "preflight": {"config", "data"},
     "launch": {"config", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
-    "report": {"data", "runs"},
+    "report": {"config", "data", "runs"},
     "cli": {
         *(
             "config",

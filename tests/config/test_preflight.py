@@ -47,6 +47,12 @@ def test_a_capability_pools_the_samples_of_its_tasks():
     assert problems(6, data__train_samples=16, tasks="general,chart", **few) == []
 
 
+def test_more_prompts_than_the_pool_has():
+    (only,) = problems(l2p__pool=3, l2p__top=4)
+    assert only.startswith("l2p.top: 4 is not allowed; allowed: a whole number from 1 to l2p.pool")
+    assert problems(l2p__pool=4, l2p__top=4) == []
+
+
 def test_a_hopeless_beta():
     (only,) = problems(5, beta=0.001)
     assert only.startswith("stage imagenet-r: beta = 0.001 hardly ever gives each of 5 clients")
