@@ -41,7 +41,7 @@ class Finishing(Protocol):
         """Whether it has anything to ask."""
 
     def finish_stage(
-        self, stage: int, arrays: ArrayRecord, grid: Grid, timeout: float
+        self, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, timeout: float
     ) -> ArrayRecord:
         """Ask the grid's nodes and give the new global record."""
 
@@ -182,7 +182,8 @@ class Federation:
         nodes = [self._nodes[client] for client in participants]
         view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect)
         started = time.perf_counter()
-        arrays = strategy.finish_stage(stage.number, arrays, view, config.client_timeout)
+        settings = ConfigRecord({"stage": stage.number})
+        arrays = strategy.finish_stage(arrays, settings, view, config.client_timeout)
         silent = "no usable answer in time"
         rejected = {c: silent for c in participants if c not in replies.accepted}
         for client, reason in sorted((rejected | replies.rejected).items()):

@@ -166,16 +166,16 @@ class Continual(Strategy):
         return ArrayRecord({**write_state(plan.state), **merged}), mean_metrics(metrics)
 
     def finish_stage(
-        self, stage: int, arrays: ArrayRecord, grid: Grid, timeout: float
+        self, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, timeout: float
     ) -> ArrayRecord:
         """Ask the grid's nodes for importances, and close the stage with those that came.
 
         Parameters
         ----------
-        stage : int
-            The stage that ends.
         arrays : ArrayRecord
-            The global record after its last round.
+            The global record after the stage's last round.
+        config : ConfigRecord
+            Copied to every client; "stage" tells the stage that ends.
         grid : Grid
             Its nodes are asked; bad answers must have become error replies.
         timeout : float
@@ -190,7 +190,7 @@ class Continual(Strategy):
         record = initial_single(state.adapter, state.projector)
         messages = []
         for node in grid.get_node_ids():
-            content = RecordDict({_ARRAYS: record, CONFIG: ConfigRecord({"stage": stage})})
+            content = RecordDict({_ARRAYS: record, CONFIG: config.copy()})
             messages.append(Message(content, node, IMPORTANCE_QUERY, ttl=timeout))
         sent = [message.metadata for message in messages]
         replies, _ = replies_by_node(sent, grid.send_and_receive(messages, timeout=timeout))
