@@ -42,7 +42,7 @@ _MINI: dict[str, Scalar] = {
     "ewc.decay": 1.0,
     "ewc.samples": 50,
     "o-lora.strength": 0.5,
-    "m-lora.parts": 3,
+    "m-lora.parts": 4,
     "moelora.experts": 4,
     "l2p.pool": 10,
     "l2p.length": 5,
