@@ -91,8 +91,9 @@ def said_exactly(
 class SkillScores:
     """Percentage of right answers to the base's own questions.
 
-    The two forms are kept apart, since they fare quite differently: prompts without a tag look to a
-    tuned model like a task's, and it answers them in a task's manner, whatever it still sees.
+    The two forms are kept apart, since they fare quite differently: a tuned model answers most
+    prompts without a tag in a task's form, often rightly, which counts as wrong here (measured in
+    ``docs/analysis.md``).
 
     Parameters
     ----------
