@@ -30,8 +30,7 @@ class TaskActivation(_Strict):
     the strongest; null where all weigh the same. ``routing_accuracy``: percentage of the questions
     whose strongest subspace was trained on samples of the task; null if none was. ``entropy``: mean
     entropy of a question's weights in nats, ``normalised_entropy`` the same over ln of the number
-    of subspaces; null where
-    weights are no distribution, or there is a single subspace.
+    of subspaces; null where weights are no distribution, or there is a single subspace.
     """
 
     task: str
