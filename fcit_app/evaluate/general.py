@@ -61,6 +61,8 @@ def said_exactly(
     """
     base = session.base
     dialogues = encode_dialogues(base, samples)
+    # several questions are about one picture: it goes through the vision tower under one name
+    about = {sample.picture: sample for sample in reversed(samples)}
     order = sorted(range(len(samples)), key=lambda place: len(dialogues[place][0]))
     right = [False] * len(samples)
     for start in range(0, len(order), batch_size):
@@ -74,7 +76,7 @@ def said_exactly(
         for row, place in enumerate(places):
             identifiers, prompt = dialogues[place]
             wanted[row, prompt : len(identifiers)] = True
-        embedded = base.embed(input_ids, vision.of([samples[place] for place in places]))
+        embedded = base.embed(input_ids, vision.of([about[samples[p].picture] for p in places]))
         with session.weighted(weights[places]):
             states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
         guesses = torch.zeros_like(input_ids)
