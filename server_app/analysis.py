@@ -117,12 +117,12 @@ def _activation(
     if found.activation is None:
         return None
     own = [i for i, subspace in enumerate(subspaces) if found.task in trained.get(subspace, ())]
-    entropy = found.activation.entropy
+    strongest, entropy = found.activation.strongest, found.activation.entropy
     return TaskActivation(
         task=found.task,
         weights=list(found.activation.weights),
-        strongest=list(found.activation.strongest),
-        routing_accuracy=routing_accuracy(found.activation.strongest, own),
+        strongest=None if strongest is None else list(strongest),
+        routing_accuracy=routing_accuracy(strongest, own),
         entropy=entropy,
         normalised_entropy=normalised_entropy(entropy, len(subspaces)),
     )

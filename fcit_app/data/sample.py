@@ -15,8 +15,8 @@ class Sample:
     Parameters
     ----------
     identifier : str
-        Stable name of the *picture*, for example ``"figureqa/train/0/17"``; caches of pictures use
-        it as their key.
+        Unique and stable name of the *picture* with its question, for example
+        ``"figureqa/train/17@0"``; caches use it as their key.
     task : str
         One of the twelve FCIT task names; of the base's own questions (``mini/skill_set.py``) the
         skill that they ask for.

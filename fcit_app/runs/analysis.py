@@ -27,15 +27,15 @@ class TaskActivation(_Strict):
     """How the test questions of one task activate the bank's subspaces.
 
     ``weights``: mean weight of each subspace. ``strongest``: share of the questions of which it is
-    the strongest. ``routing_accuracy``: percentage of the questions whose strongest subspace was
-    trained on samples of the task; null if none was. ``entropy``: mean entropy of a question's
-    weights in nats, ``normalised_entropy`` the same over ln of the number of subspaces; null where
-    weights are no distribution, or there is a single subspace.
+    the strongest; null where all weigh the same. ``routing_accuracy``: percentage of the questions
+    whose strongest subspace was trained on samples of the task; null if none was. ``entropy``: mean
+    entropy of a question's weights in nats, ``normalised_entropy`` the same over ln of the number
+    of subspaces; null where weights are no distribution, or there is a single subspace.
     """
 
     task: str
     weights: list[Weight] = Field(min_length=1)
-    strongest: list[Share] = Field(min_length=1)
+    strongest: list[Share] | None
     routing_accuracy: Percent | None
     entropy: Nats | None
     normalised_entropy: Share | None
@@ -110,7 +110,9 @@ class RunAnalysis(_Strict):
                 raise ValueError(f"stage {entry.stage}: activation needs the subspaces' names")
             count = len(entry.subspaces or [])
             for row in entry.activation or []:
-                if not len(row.weights) == len(row.strongest) == count:
+                if any(
+                    len(shares) != count for shares in (row.weights, row.strongest or row.weights)
+                ):
                     raise ValueError(f"stage {entry.stage}: {row.task} needs {count} weights")
         return self
 

@@ -56,7 +56,8 @@ def test_the_plain_base_activates_nothing(scored: Scored) -> None:
 
 def test_full_weight_of_all_subspaces_is_no_distribution(scored: Scored) -> None:
     for score in scored(activation="concat"):
-        assert score.activation is not None and score.activation.entropy is None
+        assert score.activation is not None
+        assert score.activation.entropy is score.activation.strongest is None
 
 
 def test_empty_answers_are_right_for_the_released_scripts_only() -> None:

@@ -62,8 +62,23 @@ def test_pictures_are_held_out_and_drawn_again_alike(asked: tuple[Sample, ...]) 
         picture = sample.picture()
         assert split_of(picture) == "test"
         assert picture.tobytes() == sample.picture().tobytes()
-    pictures = {sample.identifier for sample in asked}
-    assert len(pictures) == 60 < len(asked)
+    assert len({sample.picture for sample in asked}) == 60 < len(asked)
+    assert len({sample.identifier for sample in asked}) == len(asked)
+
+
+def test_a_picture_is_computed_once_for_all_its_questions(
+    mini: BaseModel, asked: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+    compute = VisionFeatures._compute
+
+    def spy(self: VisionFeatures, samples: list[Sample]) -> list[torch.Tensor]:
+        computed.extend(sample.identifier for sample in samples)
+        return compute(self, samples)
+
+    monkeypatch.setattr(VisionFeatures, "_compute", spy)
+    judged(mini, Bank(), asked[:40])
+    assert len(computed) == len({sample.picture for sample in asked[:40]})
 
 
 def test_the_judgement_depends_on_the_bank_and_not_on_the_batch(

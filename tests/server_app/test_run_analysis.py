@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from app_runs import events, run_config, serve
 
+from fcit_app.config import parse
 from fcit_app.data.catalogue import TASK_NAMES
+from fcit_app.data.stages import make_stages
 from fcit_app.evaluate.activation_summary import ActivationSummary
 from fcit_app.evaluate.evaluator import Evaluator, TaskScore
 from fcit_app.evaluate.general import SkillScores
@@ -13,6 +15,7 @@ from fcit_app.model.bank import Bank
 from fcit_app.runs import RunFolder, read_analysis
 from fcit_app.runs.progress import RunProgress
 from server_app.analysis import Analysis
+from server_app.app import tasks_asked
 
 TASKS = ["imagenet-r", "figureqa", "ocr-vqa"]
 
@@ -127,10 +130,17 @@ def test_general_ability_before_and_after(tiny_folder, tmp_path, monkeypatch, af
     assert found == [count and 10.0 * count for count in measured]
 
 
-def test_rest_is_what_a_run_never_trains(tiny_folder, tmp_path):
-    folder = serve(run_config(tiny_folder, tmp_path / "run", evaluate__unseen="rest"))
-    unseen = read_analysis(folder.path).unseen
-    assert unseen == [task for task in TASK_NAMES if task not in ("imagenet-r", "figureqa")]
+@pytest.mark.parametrize("transfer", [False, True])
+def test_rest_is_what_a_run_never_trains(transfer):
+    config = parse(
+        {"tasks": "dvqa,iconqa", "evaluate.unseen": "rest", "evaluate.transfer": transfer}
+    )
+    rest = tuple(task for task in TASK_NAMES if task not in ("dvqa", "iconqa"))
+    seen = ("dvqa", "iconqa") if transfer else ("dvqa",)
+    assert tasks_asked(config, make_stages(config), 1) == seen + rest
+    assert tasks_asked(config, make_stages(config), 2) == ("dvqa", "iconqa", *rest)
+    capability = parse({"setting": "capability", "evaluate.unseen": "rest"})
+    assert len(tasks_asked(capability, make_stages(capability), 4)) == len(TASK_NAMES)
 
 
 def test_a_subspace_of_several_tasks_is_right_for_each_of_them():

@@ -30,8 +30,8 @@ def skill_samples(lexicon: Lexicon, pictures: int, split: Split = "test") -> tup
     Returns
     -------
     tuple[Sample, ...]
-        Their ``task`` is the name of the skill. Questions about one picture share its identifier,
-        so that caches compute the picture once.
+        Their ``task`` is the name of the skill. Questions about one picture share the very same
+        ``picture``, by which they can be told to belong together.
     """
     return tuple(
         sample for index in range(pictures) for sample in _about_one(lexicon, split, index)
@@ -43,8 +43,8 @@ def _about_one(lexicon: Lexicon, split: Split, index: int) -> list[Sample]:
         return _dialogue(lexicon, split, index).drawing.image
 
     return [
-        Sample(f"skills/{split}/{index}", skill, question, answer, picture)
-        for skill, question, answer in _dialogue(lexicon, split, index).turns
+        Sample(f"skills/{split}/{index}@{turn}", skill, question, answer, picture)
+        for turn, (skill, question, answer) in enumerate(_dialogue(lexicon, split, index).turns)
     ]
 
 
