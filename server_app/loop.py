@@ -104,7 +104,7 @@ class Federation:
         tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
         tell("round-started", **plan.facts)
         seconds: dict[str, float] = {}
-        most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
+        most = plan.most_examples(config.data.train_samples)
         tokens = IdentityReplies(self._clients, most)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
