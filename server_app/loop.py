@@ -120,7 +120,7 @@ class Federation:
         tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
         tell("round-started", **plan.facts)
         seconds: dict[str, float] = {}
-        most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
+        most = plan.most_examples(config.data.train_samples)
         tokens = IdentityReplies(self._clients, most, config.identity.prototypes)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
@@ -174,7 +174,7 @@ class Federation:
             return arrays
         # One more draw of the same kind as the rounds'.
         plan = plan_round(config, self._nodes, stage, config.rounds + 1)
-        most = config.data.train_samples * max(len(tasks) for tasks in plan.tasks.values())
+        most = plan.most_examples(config.data.train_samples)
         replies = ImportanceReplies(self._clients, most)
         nodes = [self._nodes[client] for client in plan.participants]
         settings = ConfigRecord({"stage": stage.number, **plan.settings})

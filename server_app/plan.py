@@ -29,6 +29,10 @@ class RoundPlan:
     tasks: Mapping[int, tuple[str, ...]]
     lessons: Mapping[int, Lesson]
 
+    def most_examples(self, each: int) -> int:
+        """More training samples than this no participant can have, of ``each`` a task."""
+        return each * max(len(tasks) for tasks in self.tasks.values())
+
     @property
     def settings(self) -> dict[str, list[int] | list[str]]:
         """What the round's configuration tells the participants of their lessons."""

@@ -16,7 +16,7 @@ from toy_banks import fingerprint, random_adapter, same_bits
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, parse
 from fcit_app.errors import ModelError
-from fcit_app.evaluate.answer import answer
+from fcit_app.evaluate.answer import answer, question_weights
 from fcit_app.identity.encoders import HashedNgramEncoder
 from fcit_app.methods import load_method
 from fcit_app.methods.ewc import Elastic, fisher_diagonal
@@ -26,6 +26,7 @@ from fcit_app.methods.state import Importance, State, flat_memory, read_memory
 from fcit_app.model.adapters import is_adapter, load_parameters_, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
+from fcit_app.model.features import QuestionFeatures
 from fcit_app.model.prompt_pool import PromptPool
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
@@ -82,7 +83,8 @@ def loss_of(base: BaseModel, vision: VisionFeatures) -> torch.Tensor:
 def said(base: BaseModel, bank: Bank, size: int = 100) -> list[str]:
     with BankSession(base, bank) as session:
         vision = VisionFeatures(base)
-        return answer(session, SAMPLES, vision, HashedNgramEncoder(), batch_size=size)
+        weights = question_weights(session, SAMPLES, QuestionFeatures(HashedNgramEncoder()))
+        return answer(session, SAMPLES, vision, weights, size)
 
 
 def memory_of(client: Client) -> dict[str, Arrays]:
