@@ -34,6 +34,7 @@ def main(
         str, typer.Option(help="Tables, separated by commas: " + ", ".join(TABLES))
     ] = ",".join(TABLES),
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    rows: Annotated[str, typer.Option(help="Run these rows only, separated by commas.")] = "",
     out: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
     only_show: Annotated[bool, typer.Option("--only-show", help="Run nothing.")] = False,
 ) -> None:
@@ -44,7 +45,8 @@ def main(
     chosen = {name: TABLES[name] for name in cells.split(",")}
     numbers = [int(seed) for seed in seeds.split(",")]
     if not only_show:
-        _run([c for seed in numbers for t in chosen.values() for c in _of_seed(t, seed, numbers)])
+        wanted = rows.split(",") if rows else []
+        _run([c for seed in numbers for t in chosen.values() for c in _todo(t, seed, wanted)])
     every = {cell for table in TABLES.values() for _, cell in table.cells(numbers)}
     results = {cell: read_result(cell.folder) for cell in every if cell.is_done()}
     text = page(chosen, numbers, results)
@@ -54,9 +56,8 @@ def main(
         typer.echo(f"written to {out}")
 
 
-def _of_seed(table: Table, seed: int, seeds: Sequence[int]) -> list[Cell]:
-    before, after = (list(table.cells(seeds[: seeds.index(seed) + n])) for n in (0, 1))
-    return [cell for _, cell in after[len(before) :]]
+def _todo(table: Table, seed: int, rows: Sequence[str]) -> list[Cell]:
+    return [cell for name, cell in table.cells([seed]) if not rows or name in rows]
 
 
 def _run(todo: Sequence[Cell]) -> None:
