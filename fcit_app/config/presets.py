@@ -37,7 +37,7 @@ _MINI: dict[str, Scalar] = {
     "ewc.strength": 1000.0,
     "ewc.decay": 1.0,
     "ewc.samples": 50,
-    "o-lora.strength": 0.05,
+    "o-lora.strength": 5e-3,
     "m-lora.parts": 4,
     "moelora.experts": 4,
     "l2p.pool": 4,
