@@ -45,7 +45,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, there are too few samples to exchange
+        A folder of base model, encoder or data is missing, there are too few samples to exchange
         pictures, fewer clients than participants of a round, or a stage whose samples cannot be
         dealt to the clients.
     """
@@ -76,6 +76,17 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
         problems.append(
             f"identity.encoder: {encoder!r} is not allowed; allowed: a folder, or the name of a "
             f"checkpoint in the local cache. There is no folder {_folder(place)}."
+        )
+    root = str(values.get("data.root", ""))
+    if root and not _folder(root).is_dir():
+        problems.append(
+            f"data.root: {root!r} is not allowed; allowed: a folder with FCIT's data, or nothing. "
+            f"There is no folder {_folder(root)}."
+        )
+    if not root and values.get("data.partition") == "files":
+        problems.append(
+            "data.partition: 'files' is not allowed without data.root; allowed: seeded. Name the "
+            "folder that holds partitioned_data, or set data.partition=seeded."
         )
     return problems
 
@@ -111,6 +122,8 @@ def _too_few_clients(config: RunConfig, clients: int) -> list[str]:
 
 def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
     """Deal every stage as the clients will; one stage that fails stands for all."""
+    if config.data.root:
+        return []  # how many samples a folder has is known once it is read
     stages, each = make_stages(config), config.data.train_samples
     pooled = min(len(stage.tasks) for stage in stages)
     needed = -(-clients * config.data.min_samples // pooled)

@@ -23,14 +23,16 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     Parameters
     ----------
     config : RunConfig
-        ``out`` and ``model.name`` other than ``mini`` become absolute; the part of
+        ``out``, ``data.root`` and ``model.name`` other than ``mini`` become absolute; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
         name otherwise.
     base : Path, optional
         The working directory by default.
     """
     base = base or Path.cwd()
-    name, encoder = config.model.name, config.identity.encoder
+    name, encoder, root = config.model.name, config.identity.encoder, config.data.root
+    if root:
+        root = str(_absolute(root, base))
     if name != "mini":
         name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")
@@ -41,6 +43,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
             "out": str(_absolute(config.out, base)),
             "model": config.model.model_copy(update={"name": name}),
             "identity": config.identity.model_copy(update={"encoder": encoder}),
+            "data": config.data.model_copy(update={"root": root}),
         }
     )
 
@@ -57,7 +60,8 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     Yields
     ------
     str
-        One problem for each of ``model.name`` and ``identity.encoder`` that is a relative path.
+        One problem for each of ``model.name``, ``identity.encoder`` and ``data.root`` that is a
+        relative path.
     """
     name, encoder = str(flat.get("model.name", "mini")), str(flat.get("identity.encoder", ""))
     if name != "mini" and not Path(name).is_absolute():
@@ -66,6 +70,9 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     local = place.startswith((".", "~")) or _absolute(place, Path.cwd()).is_dir()
     if place and not Path(place).is_absolute() and local:
         yield f"identity.encoder: {encoder!r} holds a relative path. {_MEND}"
+    root = str(flat.get("data.root", ""))
+    if root and not Path(root).is_absolute():
+        yield f"data.root: {root!r} is a relative path. {_MEND}"
 
 
 def _absolute(text: str, base: Path) -> Path:

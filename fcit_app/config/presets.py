@@ -35,6 +35,10 @@ _MINI: dict[str, Scalar] = {
     "train.steps": 20,
     "train.warmup": 0.03,
     "model.name": "mini",
+    # Empty: the mini benchmark.
+    "data.root": "",
+    "data.partition": "seeded",
+    "data.on-bad-sample": "refuse",
     "data.train-samples": 400,
     "data.test-samples": 150,
     "data.min-samples": 8,

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fcit_app.data.catalogue import Setting
+from fcit_app.data.folder.reader import Policy
+
 
 class Sizes(Protocol):
-    """Numbers of samples, over all clients together."""
+    """Where samples come from, and how many there are over all clients together."""
+
+    @property
+    def root(self) -> str:
+        """Folder of the data; empty for the mini benchmark."""
+
+    @property
+    def partition(self) -> str:
+        """How a folder's training samples get to clients: ``seeded`` or ``files``."""
+
+    @property
+    def on_bad_sample(self) -> Policy:
+        """What becomes of a folder's bad records."""
 
     @property
     def train_samples(self) -> int:
@@ -31,6 +46,10 @@ class DataSettings(Protocol):
     @property
     def beta(self) -> float:
         """Dirichlet concentration of the shards' sizes."""
+
+    @property
+    def setting(self) -> Setting:
+        """Whether stages and lessons are made of tasks or of capabilities."""
 
     @property
     def stages(self) -> tuple[str, ...]:

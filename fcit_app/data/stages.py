@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fcit_app.data.catalogue import tasks_of
-from fcit_app.data.load import Benchmark
+from fcit_app.data.load import Benchmark, dealt_samples
 from fcit_app.data.partition import Shard, dirichlet_shards, seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.settings import DataSettings
@@ -76,5 +76,8 @@ def client_samples(
     DataError
         If the samples cannot be dealt to so many clients.
     """
+    dealt = dealt_samples(benchmark, stage.name, client, clients)
+    if dealt is not None:
+        return dealt
     pool = [sample for task in stage.tasks for sample in benchmark.training_samples(task)]
     return tuple(pool[index] for index in deal(config, stage, len(pool), clients)[client])

@@ -36,12 +36,14 @@ INSIDE = {
     "evaluate": {"config", "data", "identity", "model"},
     "runs": {"config"},
     "preflight": {"config", "data"},
+    "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"runs"},
     "cli": {
-        *("config", "identity", "launch", "model", "preflight", "reference", "report", "runs"),
+        *("config", "data", "doctor", "identity", "launch", "model", "preflight", "reference"),
+        *("report", "runs"),
     },
 }
 FOR_ALL = {"errors", "arrays"}
