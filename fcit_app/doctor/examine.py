@@ -57,14 +57,15 @@ def examine(
     whole_pictures: bool = True,
     progress: Progress | None = None,
 ) -> Report:
-    """Examine a root in FCIT's layout, or any folder of LLaVA-style JSON.
+    """Examine a root in FCIT's layout, a client's part of it, or any folder of LLaVA-style JSON.
 
     Memory holds a few checksums of a record, and of one data set at a time.
 
     Parameters
     ----------
     root : Path
-        In FCIT's layout if it has one of its three folders, or no JSON file of its own.
+        In FCIT's layout if it has one of its three folders, or no JSON file of its own. With
+        partitions but no instructions it is a client's: only its shards are asked for.
     tasks : Sequence[str]
         Tasks that must be there; all twelve if none is named.
     tokenizer : Path, optional
@@ -86,14 +87,21 @@ def examine(
     counter, findings, progress = TokenCounter(tokenizer), Findings(), progress or Progress()
     visit = _Visit(root, findings, counter, whole_pictures, progress)
     layout = any((root / name).is_dir() for name in (INSTRUCTIONS, PICTURES, PARTITIONS))
-    if layout or not json_files(root):
-        progress.total(_bytes(root, wanted))
+    shards = _shards(root)
+    partitions: tuple[PartitionReport, ...] = ()
+    if not layout and json_files(root):
+        progress.total(_bytes(json_files(root)))
+        datasets = tuple(visit.private(file, root) for file in json_files(root))
+    elif shards and not (root / INSTRUCTIONS).is_dir():
+        # A client's own machine: nothing but its shards and their pictures.
+        progress.total(2 * _bytes(shards))
+        datasets = tuple(visit.private(file, root / PICTURES) for file in shards)
+        partitions = tuple(visit.partition(*found, judge=False) for found in partitions_in(root))
+    else:
+        paths = [path for entry in wanted for path in (entry.train_path, entry.test_path)]
+        progress.total(_bytes([root / path for path in paths]) + _bytes(shards))
         datasets = tuple(visit.dataset(entry) for entry in wanted)
         partitions = tuple(visit.partition(*found) for found in partitions_in(root))
-    else:
-        progress.total(sum(file.stat().st_size for file in json_files(root)))
-        datasets = tuple(visit.private(file) for file in json_files(root))
-        partitions = ()
     return Report(
         root=str(root),
         datasets=datasets,
@@ -137,16 +145,22 @@ class _Visit:
             entry.name, entry.capability, train, test, entry.licence, entry.pictures_from
         )
 
-    def private(self, file: Path) -> DatasetReport:
-        """Examine one JSON file of a client's own folder."""
-        self.progress.part(file.name)
-        with self._pictures(self.root, True) as pictures:
-            examiner = Examiner(file.stem, self.findings, pictures, self.counter, None)
+    def private(self, file: Path, pictures_root: Path) -> DatasetReport:
+        """Examine one JSON file of a client's own."""
+        name = str(file.relative_to(self.root))
+        self.progress.part(name)
+        if not pictures_root.is_dir():
+            self.findings.add("missing-folder", name, str(pictures_root))
+        with self._pictures(pictures_root, pictures_root.is_dir()) as pictures:
+            examiner = Examiner(name, self.findings, pictures, self.counter, None)
             counts, seen = examiner.file(file, training_parser, self.progress.read)
-        return DatasetReport(file.stem, None, _report(file.name, counts, seen), None, None, None)
+        return DatasetReport(name, None, _report(name, counts, seen), None, None, None)
 
-    def partition(self, setting: Setting, folder: Path) -> PartitionReport:
-        """Read order and counts of a partition from its shards; pictures were checked before."""
+    def partition(self, setting: Setting, folder: Path, judge: bool = True) -> PartitionReport:
+        """Read order and counts of a partition from its shards; ``judge`` their records too.
+
+        Pictures are not looked at: the training files name them all.
+        """
         where = str(folder.relative_to(self.root))
         self.progress.part(where)
         names, records, clients = [], 0, set()
@@ -155,7 +169,7 @@ class _Visit:
             clients.add(len(files))
             try:
                 names.append(stage_name(stage, setting))
-                records += sum(self._shard(where, file) for file in files)
+                records += sum(self._shard(where, file, judge) for file in files)
             except DataError as error:
                 self.findings.add("partition", where, str(error))
         if not names:
@@ -169,11 +183,11 @@ class _Visit:
         has_manifest = (folder / MANIFEST).is_file()
         return PartitionReport(where, tuple(names), max(clients, default=0), records, has_manifest)
 
-    def _shard(self, where: str, file: Path) -> int:
+    def _shard(self, where: str, file: Path, judge: bool) -> int:
         records = 0
         for found in read_records(file, training_parser, self.progress.read):
             records += 1
-            if isinstance(found, Defect):
+            if judge and isinstance(found, Defect):
                 self.findings.add(found.kind, where, str(found))
         return records
 
@@ -218,8 +232,14 @@ def _report(
     return FileReport(path, counts.records, counts.samples, len(seen.paths), expected)
 
 
-def _bytes(root: Path, wanted: Sequence[Dataset]) -> int:
-    files = [root / path for entry in wanted for path in (entry.train_path, entry.test_path)]
-    for _, folder in partitions_in(root):
-        files += [file for stage in stage_folders(folder) for file in client_files(stage)]
+def _shards(root: Path) -> list[Path]:
+    return [
+        file
+        for _, folder in partitions_in(root)
+        for stage in stage_folders(folder)
+        for file in client_files(stage)
+    ]
+
+
+def _bytes(files: Sequence[Path]) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -7,7 +7,7 @@ from toy_folder import training_raw
 
 from fcit_app.data.catalogue import TASK_NAMES
 from fcit_app.data.folder.boxes import box_problem, has_box
-from fcit_app.data.folder.datasets import DATASETS, as_table, dataset, task_of
+from fcit_app.data.folder.datasets import DATASETS, dataset, task_of
 from fcit_app.data.folder.defects import BadRecordError
 from fcit_app.data.folder.lengths import estimated_tokens
 from fcit_app.data.folder.records import Turn, parse_test, parse_training
@@ -128,9 +128,10 @@ def test_the_catalogue_has_every_task_once_and_invents_nothing():
     assert numbers["dvqa"] is None
     assert dataset("ocr-vqa").suffixes is None
     assert dataset("ocr-vqa").licence is None
-    for entry in as_table():
-        assert entry["pictures_from"].startswith("http")
-        assert not entry["train_path"].startswith("/")
+    for entry in DATASETS:
+        assert entry.pictures_from.startswith("http")
+        for path in (entry.train_path, entry.test_path, *entry.picture_folders):
+            assert not path.startswith("/")
 
 
 def test_the_image_path_tells_the_task():

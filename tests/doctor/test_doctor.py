@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
+import tracemalloc
 import typing
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -33,8 +36,9 @@ def root(tmp_path):
     return make_root(tmp_path, (*TASKS, "grounding"), train=8, test=3)
 
 
-def kinds(report: Report) -> dict[str, int]:
-    return {finding.kind: finding.count for finding in report.findings}
+def kinds(report: Report) -> Counter[str]:
+    """How often each kind was found, wherever."""
+    return sum((Counter({f.kind: f.count}) for f in report.findings), Counter())
 
 
 def talk(*turns: str):
@@ -173,9 +177,47 @@ def test_any_folder_of_json(tmp_path):
     write_json(tmp_path / "mine.json", [training_raw("p/1.jpg", "q", "a")])
     report = examine(tmp_path)
     assert report.sound
-    assert [(d.name, d.train.records, d.licence) for d in report.datasets] == [("mine", 1, None)]
+    (entry,) = report.datasets
+    assert (entry.name, entry.train.records, entry.licence) == ("mine.json", 1, None)
     write_json(tmp_path / "mine.json", [training_raw("p/2.jpg", "q", "a")])
     assert kinds(examine(tmp_path)) == {"missing-image": 1}
+
+
+def test_a_clients_machine_holds_its_shards_only(root):
+    folder = write_partition(root, "task", TASKS, 1.0, 3, 0)
+    (folder / "manifest.json").unlink()
+    shutil.rmtree(root / "instructions")
+    for client in (0, 2):
+        for stage in ("Task1", "Task2"):
+            (folder / stage / f"client_{client}.json").unlink()
+    report = examine(root)
+    assert report.findings == ()
+    names = [entry.name.partition("/1.0/")[2] for entry in report.datasets]
+    assert names == ["Task1/client_1.json", "Task2/client_1.json"]
+    assert report.partitions[0].stages == TASKS
+    change(folder / "Task1" / "client_1.json", 0, image="CLEVR/images/none.png")
+    assert kinds(examine(root)) == {"missing-image": 1}
+    shutil.rmtree(root / "datasets")
+    assert kinds(examine(root)) == {"missing-folder": 2}
+
+
+def test_memory_grows_by_checksums_only(tmp_path):
+    write_picture(tmp_path / "1.png", 1)
+
+    def peak(records: int) -> int:
+        padding = "x" * 4000  # so that files are larger than what is read at once
+        raw = [training_raw("1.png", str(n), "a", id=n, note=padding) for n in range(records)]
+        write_json(tmp_path / "mine.json", raw)
+        del raw
+        tracemalloc.start()
+        report = examine(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert report.datasets[0].train.records == records
+        return most
+
+    peak(10)  # what is allocated once
+    assert peak(3000) - peak(1000) < 2000 * 250
 
 
 def test_prompts_are_counted_with_a_tokenizer_if_there_is_one(root, tiny_folder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from fcit_app.data import catalogue
 from fcit_app.data.folder.boxes import has_box
@@ -275,13 +275,3 @@ def task_of(image: str, texts: Sequence[str]) -> str | None:
     if len(found) == 2:
         return "grounding" if any(map(has_box, texts)) else "aokvqa"
     return found[0] if found else None
-
-
-def as_table() -> list[dict[str, Any]]:
-    """Give the catalogue as plain values, for whoever prints or exports it."""
-    fields = (
-        "name", "capability", "task_number", "train_path", "test_path", "captions_path",
-        "prefix", "picture_folders", "suffixes", "answer_format", "metric", "train_records",
-        "test_records", "licence", "pictures_from",
-    )  # fmt: skip
-    return [{field: getattr(entry, field) for field in fields} for entry in DATASETS]

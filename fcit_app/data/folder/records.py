@@ -180,7 +180,8 @@ def _turn(question: str, answer: str) -> Turn:
             "behind the first question of a training record. Take it out.",
         )
     room = CONTEXT - IMAGE_TOKENS
-    length = estimated_tokens(answer)
+    # No token is shorter than a character: hardly any answer needs to be counted.
+    length = estimated_tokens(answer) if len(answer) > room else 0
     if length > room:
         raise BadRecordError(
             "answer-too-long",
