@@ -101,37 +101,6 @@ def run(
 
 
 @app.command()
-def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="HTML file; by default report.html in the first folder given."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
-    ] = False,
-) -> None:
-    """Compare finished runs: a table here, and an HTML report."""
-    from fcit_app.report import comparison_table, cost_line, write_report
-    from fcit_app.runs import finished_runs, read_result
-
-    folders = finished_runs(runs)
-    results = [read_result(folder) for folder in folders]
-    page = write_report(folders, out or runs[0] / "report.html")
-    if as_json:
-        typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
-        return
-    # Without a terminal a table of twelve columns would be folded to eighty characters.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(comparison_table(results))
-    console.print(cost_line(results), highlight=False, soft_wrap=True)
-    where = ", ".join(str(path.resolve()) for path in runs)
-    console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
-
-
-@app.command()
 def doctor(
     root: Annotated[
         Path,
@@ -186,6 +155,37 @@ def partition(
     stages = config.stages
     folder = write_partition(root, config.setting, stages, beta, clients, seed, minimum, typer.echo)
     typer.echo(f"Partition: {folder}")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file; by default report.html in the first folder given."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Compare finished runs: a table here, and an HTML report."""
+    from fcit_app.report import comparison_table, cost_line, write_report
+    from fcit_app.runs import finished_runs, read_result
+
+    folders = finished_runs(runs)
+    results = [read_result(folder) for folder in folders]
+    page = write_report(folders, out or runs[0] / "report.html")
+    if as_json:
+        typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
+        return
+    # Without a terminal a table of twelve columns would be folded to eighty characters.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(comparison_table(results))
+    console.print(cost_line(results), highlight=False, soft_wrap=True)
+    where = ", ".join(str(path.resolve()) for path in runs)
+    console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
 
 
 def main() -> None:

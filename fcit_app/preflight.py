@@ -45,7 +45,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        A folder of base model, encoder or data is missing, there are too few samples to exchange
+        The base model's or encoder's folder is missing, there are too few samples to exchange
         pictures, fewer clients than participants of a round, or a stage whose samples cannot be
         dealt to the clients.
     """

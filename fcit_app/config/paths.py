@@ -23,16 +23,15 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     Parameters
     ----------
     config : RunConfig
-        ``out``, ``data.root`` and ``model.name`` other than ``mini`` become absolute; the part of
+        ``out`` and ``model.name`` other than ``mini`` become absolute; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
-        name otherwise.
+        name otherwise. So does ``data.root``, unless it is empty.
     base : Path, optional
         The working directory by default.
     """
     base = base or Path.cwd()
-    name, encoder, root = config.model.name, config.identity.encoder, config.data.root
-    if root:
-        root = str(_absolute(root, base))
+    name, encoder = config.model.name, config.identity.encoder
+    root = str(_absolute(config.data.root, base)) if config.data.root else ""
     if name != "mini":
         name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")

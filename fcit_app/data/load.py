@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fcit_app.data.folder.benchmark import FolderBenchmark, OnDisk
+from fcit_app.data.folder.benchmark import FolderBenchmark
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
 from fcit_app.data.settings import DataSettings
@@ -35,7 +35,7 @@ def load_benchmark(config: DataSettings) -> Benchmark:
             data.train_samples,
             data.test_samples,
             data.on_bad_sample,
-            OnDisk(config.setting, config.beta) if data.partition == "files" else None,
+            config.beta if data.partition == "files" else None,
         )
     return MiniBenchmark(config.seed, data.train_samples, data.test_samples)
 

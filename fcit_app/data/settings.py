@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from fcit_app.data.catalogue import Setting
-from fcit_app.data.folder.reader import Policy
+from typing import Literal, Protocol
 
 
 class Sizes(Protocol):
@@ -20,7 +17,7 @@ class Sizes(Protocol):
         """How a folder's training samples get to clients: ``seeded`` or ``files``."""
 
     @property
-    def on_bad_sample(self) -> Policy:
+    def on_bad_sample(self) -> Literal["refuse", "skip"]:
         """What becomes of a folder's bad records."""
 
     @property
@@ -46,10 +43,6 @@ class DataSettings(Protocol):
     @property
     def beta(self) -> float:
         """Dirichlet concentration of the shards' sizes."""
-
-    @property
-    def setting(self) -> Setting:
-        """Whether stages and lessons are made of tasks or of capabilities."""
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ INSIDE = {
     "pretrain": {"data", "model"},
     "report": {"runs"},
     "cli": {
-        *("config", "data", "doctor", "identity", "launch", "model", "preflight", "reference"),
-        *("report", "runs"),
+        *("config", "identity", "launch", "model", "preflight", "reference", "report", "runs"),
+        *("data", "doctor"),
     },
 }
 FOR_ALL = {"errors", "arrays"}

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from toy_folder import make_root, write_json
 
-from fcit_app.data.folder.benchmark import FolderBenchmark, OnDisk
+from fcit_app.data.folder.benchmark import FolderBenchmark
 from fcit_app.data.folder.datasets import dataset
 from fcit_app.data.folder.partition import partition_folder, stage_folders, stage_name
 from fcit_app.data.folder.write_partition import manifest_problems, write_partition
@@ -69,7 +69,7 @@ def test_a_partition_is_not_overwritten_and_nothing_half_made_is_left(tmp_path):
 def test_the_order_is_read_from_the_data(tmp_path):
     folder = written(make_root(tmp_path), stages=STAGES[::-1])
     assert [stage_name(stage, "task") for stage in stage_folders(folder)] == list(STAGES[::-1])
-    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, on_disk=OnDisk("task", 1.0))
+    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, dealt_beta=1.0)
     shards = [on_disk.dealt_samples("figureqa", client, 4) for client in range(4)]
     assert sum(map(len, shards)) == 30
     assert {sample.task for shard in shards for sample in shard} == {"figureqa"}
@@ -81,7 +81,7 @@ def test_a_capability_pools_its_data_sets(tmp_path):
     tasks = ("arxivqa", "figureqa", "dvqa")
     folder = written(make_root(tmp_path, tasks, train=10), setting="capability", stages=("chart",))
     assert stage_name(stage_folders(folder)[0], "capability") == "chart"
-    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, on_disk=OnDisk("capability", 1.0))
+    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, dealt_beta=1.0)
     shards = [on_disk.dealt_samples("chart", client, 4) for client in range(4)]
     counts = Counter(sample.task for shard in shards for sample in shard)
     assert counts == dict.fromkeys(tasks, 10)
@@ -89,7 +89,7 @@ def test_a_capability_pools_its_data_sets(tmp_path):
 
 def test_what_is_not_there_is_named(tmp_path):
     folder = written(make_root(tmp_path))
-    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, on_disk=OnDisk("task", 1.0))
+    on_disk = FolderBenchmark(tmp_path, 0, 1, 1, dealt_beta=1.0)
     with pytest.raises(DataError, match="no stage of this partition teaches dvqa; it teaches imag"):
         on_disk.dealt_samples("dvqa", 0, 4)
     with pytest.raises(DataError, match="dealt to 4 clients, but this run has 5"):
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_named(tmp_path):
     assert on_disk.dealt_samples("figureqa", 2, 4)
     with pytest.raises(DataError, match="the shard of client 1 is missing"):
         on_disk.dealt_samples("figureqa", 1, 4)
-    other = FolderBenchmark(tmp_path, 0, 1, 1, on_disk=OnDisk("task", 5.0))
+    other = FolderBenchmark(tmp_path, 0, 1, 1, dealt_beta=5.0)
     with pytest.raises(DataError, match="it teaches nothing"):
         other.dealt_samples("figureqa", 0, 4)
 

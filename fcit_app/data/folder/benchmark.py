@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from fcit_app.data.catalogue import Setting
+from fcit_app.data.catalogue import CAPABILITIES, Setting
 from fcit_app.data.folder.datasets import GENERATION_LENGTH, PICTURES, dataset, task_of
 from fcit_app.data.folder.partition import client_file, partition_folder
 from fcit_app.data.folder.reader import (
@@ -30,14 +30,6 @@ _VALIDATION_SHARE = 10
 """At most one record in so many of a training file is kept for validation."""
 
 
-@dataclass(frozen=True)
-class OnDisk:
-    """A partition whose shards are used as they are: which setting and concentration."""
-
-    setting: Setting
-    beta: float
-
-
 class FolderBenchmark:
     """Samples of the data sets below one root; files are read when a task is first asked for.
 
@@ -55,8 +47,8 @@ class FolderBenchmark:
         of a record with several is a sample.
     policy : {"refuse", "skip"}
         What becomes of bad records.
-    on_disk : OnDisk, optional
-        Take each client's shard from a partition on disk.
+    dealt_beta : float, optional
+        Take each client's shard from the partition of this concentration on disk.
     """
 
     def __init__(
@@ -66,14 +58,14 @@ class FolderBenchmark:
         train_size: int,
         test_size: int,
         policy: Policy = "refuse",
-        on_disk: OnDisk | None = None,
+        dealt_beta: float | None = None,
     ) -> None:
         self._root = root
         self._seed = seed
         self._train_size = train_size
         self._test_size = test_size
         self._policy: Policy = policy
-        self._on_disk = on_disk
+        self._dealt_beta = dealt_beta
         self._kept: dict[tuple[str, ...], tuple[Sample, ...]] = {}
 
     def training_samples(self, task: str) -> Sequence[Sample]:
@@ -88,7 +80,7 @@ class FolderBenchmark:
         DataError
             If shards come from a partition on disk: there every training record is trained on.
         """
-        if self._on_disk is not None:
+        if self._dealt_beta is not None:
             raise DataError(
                 "A partition on disk deals every training record, so none is left for validation. "
                 "Choose settings with data.partition=seeded."
@@ -112,13 +104,13 @@ class FolderBenchmark:
         DataError
             If the shard is missing, or holds records of no FCIT data set.
         """
-        chosen = self._on_disk
-        if chosen is None:
+        if self._dealt_beta is None:
             return None
-        folder = partition_folder(self._root, chosen.setting, chosen.beta)
+        setting: Setting = "capability" if name in CAPABILITIES else "task"
+        folder = partition_folder(self._root, setting, self._dealt_beta)
 
         def read(bad: BadRecords) -> tuple[Sample, ...]:
-            file = client_file(folder, chosen.setting, name, client, clients)
+            file = client_file(folder, setting, name, client, clients)
             records = good_records(file, training_parser, bad)
             return tuple(sample for found in records for sample in self._samples(found, None, bad))
 
