@@ -10,7 +10,12 @@ _SMALLEST = 1024
 
 def checksum(text: str) -> int:
     """64-bit checksum of a text, never 0."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+        )
+        or 1
+    )
 
 
 class Checksums:

@@ -47,6 +47,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "no-question": Rule("error", "records have no question", _LEAVE_OUT),
         "no-answer": Rule("error", "records have no assistant turn", _LEAVE_OUT),
         "placeholder-in-text": Rule("error", "<image> stands inside a text", _LEAVE_OUT),
+        "not-unicode": Rule("error", "texts hold half a character", _LEAVE_OUT),
         "answer-too-long": Rule("error", "answers exceed the context (estimated)", _LEAVE_OUT),
         "leak": Rule(
             "error",

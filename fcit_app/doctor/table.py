@@ -83,7 +83,7 @@ def _print_finding(finding: Finding, console: Console) -> None:
 def _records(report: FileReport | None) -> str:
     if report is None:
         return "–"
-    return "missing" if report.records is None else str(report.records)
+    return "unread" if report.records is None else str(report.records)
 
 
 def _number(value: int | None) -> str:

@@ -61,6 +61,9 @@ def test_a_partition_is_not_overwritten_and_nothing_half_made_is_left(tmp_path):
     written(root)
     with pytest.raises(DataError, match="there is a partition already"):
         written(root)
+    (tmp_path / "partitioned_data" / "Capability-related").write_text("in the way")
+    with pytest.raises(DataError, match="it cannot be written: "):
+        written(root, setting="capability", stages=("general",))
     with pytest.raises(DataError, match="DVQA"):
         written(root, stages=("figureqa", "dvqa"), beta=0.5)
     assert [path.name for path in partition_folder(root, "task", 0.5).parent.iterdir()] == ["1.0"]

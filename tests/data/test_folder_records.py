@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy_folder import training_raw
 
 from fcit_app.data.catalogue import TASK_NAMES
@@ -80,6 +82,8 @@ TALK = GOOD["conversations"]
         (training_raw("a.png", "q", "an <image>"), "placeholder-in-text"),
         (training_raw("a.png", "q", "a", "<image> q", "a"), "placeholder-in-text"),
         (training_raw("a.png", "q", "word " * 2000), "answer-too-long"),
+        (training_raw("a.png", "q\ud800", "a"), "not-unicode"),
+        (training_raw("\udfff.png", "q", "a"), "not-unicode"),
     ],
 )
 def test_bad_training_records(raw, kind):
@@ -140,3 +144,38 @@ def test_the_image_path_tells_the_task():
         for folder in entry.picture_folders:
             assert task_of(f"{folder}/1.png", texts) == entry.name
     assert task_of("elsewhere/1.png", []) is None
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+TURN = st.fixed_dictionaries(
+    {}, optional={"from": st.sampled_from(["human", "gpt"]) | ANYTHING, "value": ANYTHING}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "image": st.just("a.png") | ANYTHING,
+            "conversations": st.lists(TURN | ANYTHING, max_size=3) | ANYTHING,
+            "text": ANYTHING,
+            "answer": ANYTHING,
+            "id": ANYTHING,
+        },
+    )
+    | ANYTHING
+)
+def test_whatever_json_holds_is_a_record_or_a_named_defect(raw):
+    for parse in (parse_training, parse_test):
+        try:
+            record = parse(raw)
+        except BadRecordError as error:
+            assert 10 < len(error.what) < 300
+        else:
+            assert record.turns
+            "".join([record.image, *record.texts]).encode()

@@ -58,6 +58,7 @@ def test_it_gives_what_json_gives(tmp_path, values, chunk, indent, ascii_only, m
         ("[1, 2,]", "a comma behind the last record, 1"),
         ("[1] [2]", "more text behind"),
         ('["\xff"]', "not UTF-8"),
+        ("[" + "1" * 10_000 + "]", "record 0 cannot be read"),
         ("[" + "[" * 100_000, "nested too deeply"),
     ],
 )

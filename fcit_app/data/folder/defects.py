@@ -16,6 +16,7 @@ Kind = Literal[
     "no-question",
     "no-answer",
     "placeholder-in-text",
+    "not-unicode",
     "answer-too-long",
 ]
 """Kinds of a record that cannot be learnt from or asked; ``fcit doctor`` knows further ones."""

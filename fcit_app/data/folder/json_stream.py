@@ -138,6 +138,8 @@ def _value(text: _Text, position: int) -> object:
             text.more()
         except RecursionError:
             raise _BrokenError(f"record {position} is nested too deeply.") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise _BrokenError(f"record {position} cannot be read: {error}.") from error
         else:
             # A number may go on in the next chunk; anything else has an end mark of its own.
             after = end

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 from pathlib import Path
 
 from PIL import Image
 
 from fcit_app.data.folder.defects import BadRecordError
-
-# What Pillow's readers raise on files that are cut short, mangled or absurdly large.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -34,13 +22,17 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow raises anything on a mangled file
         raise _bad(path, error) from error
 
 
 def find_picture(path: Path) -> None:
     """Check that a picture is there, without opening it; raises ``BadRecordError``."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise _bad(path, error) from error
+    if not there:
         raise _bad(path, FileNotFoundError())
 
 
@@ -63,7 +55,7 @@ def check_picture(path: Path) -> int:
             # A JPEG is read to its end but decoded at an eighth of its size: much faster.
             image.draft("RGB", (1, 1))
             image.load()
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow raises anything on a mangled file
         raise _bad(path, error) from error
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 

@@ -91,7 +91,9 @@ def parse_test(raw: object, reference: str | None = None) -> Record:
     image = _image(entry)
     question = entry.get("text")
     if not isinstance(question, str):
-        raise BadRecordError("no-question", f"its 'text' must be the question, not {question!r}.")
+        raise BadRecordError(
+            "no-question", f"its 'text' must be the question, not {_short(question)}."
+        )
     answer = reference if reference is not None else entry.get("answer", entry.get("answer_bbox"))
     return Record(image, (_turn(question, _answer(answer)),), _identifier(entry))
 
@@ -107,13 +109,14 @@ def safe_path(image: str) -> str:
     BadRecordError
         If the path is absolute or leaves the picture folder.
     """
+    _whole_characters(image)
     path = PurePosixPath(image)
     strange = not path.parts or any(mark in image for mark in ("\\", "\0", ":"))
     if strange or path.is_absolute() or ".." in path.parts:
         raise BadRecordError(
             "outside-root",
-            f"its image path {image!r} must stay below the picture folder: a relative path with "
-            "'/' and without '..'.",
+            f"its image path {_short(image)} must stay below the picture folder: a relative path "
+            "with '/' and without '..'.",
         )
     return str(path)
 
@@ -157,7 +160,7 @@ def _answer(value: object) -> str:
     if isinstance(value, list) and value and all(isinstance(n, int | float) for n in value):
         return str(value)
     raise BadRecordError(
-        "no-answer", f"its answer must be a text that is not empty, not {value!r}."
+        "no-answer", f"its answer must be a text that is not empty, not {_short(value)}."
     )
 
 
@@ -179,6 +182,7 @@ def _turn(question: str, answer: str) -> Turn:
             f"{PLACEHOLDER} stands inside a question or answer; it is allowed once, before or "
             "behind the first question of a training record. Take it out.",
         )
+    _whole_characters(question + answer)
     room = CONTEXT - IMAGE_TOKENS
     # No token is shorter than a character: hardly any answer needs to be counted.
     length = estimated_tokens(answer) if len(answer) > room else 0
@@ -189,6 +193,16 @@ def _turn(question: str, answer: str) -> Turn:
             f"{room} beside the picture. Shorten it, or leave the record out.",
         )
     return Turn(question, answer)
+
+
+def _whole_characters(text: str) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and nothing else can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRecordError(
+            "not-unicode", f"its text {_short(text)} holds half a character (a lone surrogate)."
+        ) from error
 
 
 def _identifier(entry: Mapping[str, object]) -> str | None:

@@ -72,8 +72,8 @@ def write_partition(
         raise DataError(f"{folder}: there is a partition already. Move it away, or use it.")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     try:
+        unfinished.mkdir(parents=True)
         written = []
         for number, name in enumerate(stages, start=1):
             stage = unfinished / f"Task{number}"
@@ -93,6 +93,8 @@ def write_partition(
         facts["sha256"] = manifest_hash(facts)
         (unfinished / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         unfinished.rename(folder)
+    except OSError as error:
+        raise DataError(f"{folder}: it cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
@@ -176,7 +178,7 @@ class _Shard:
 
     def add(self, value: object) -> None:
         """Write one more item."""
-        text = ("\n" if self._records == 0 else ",\n") + json.dumps(value, ensure_ascii=False)
+        text = ("\n" if self._records == 0 else ",\n") + json.dumps(value)
         self._waiting.append(text)
         self._characters += len(text)
         self._records += 1
