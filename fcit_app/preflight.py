@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
 from fcit_app.config.schema import KEYS
-from fcit_app.data.stages import deal, make_stages
+from fcit_app.data.folder.datasets import dataset
+from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
 
 
@@ -55,6 +56,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     config = parse(values)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
+    if config.data.root:
+        problems += _missing_files(config)
     if config.federated and clients is not None:
         problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, clients)
     return problems
@@ -93,6 +96,22 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _missing_files(config: RunConfig) -> list[str]:
+    """Files that this process reads; a federation's training files may be its clients' own."""
+    root, stages = _folder(config.data.root), make_stages(config)
+    entries = [dataset(task) for task in tasks_seen(stages, len(stages))]
+    paths = [entry.test_path for entry in entries]
+    if not config.federated:
+        paths += [entry.train_path for entry in entries]
+    missing = [path for path in paths if not (root / path).is_file()]
+    if not root.is_dir() or not missing:
+        return []
+    return [
+        f"data.root: {config.data.root!r} lacks {', '.join(missing)}. `fcit doctor` says where to "
+        "fetch them; or name other tasks."
+    ]
 
 
 def _too_few_to_exchange(config: RunConfig) -> list[str]:

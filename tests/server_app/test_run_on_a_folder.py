@@ -57,4 +57,10 @@ def test_wrong_folders_are_told_at_the_start(tiny_folder, tmp_path, root):
     assert "data.partition: 'all' is not allowed; allowed: one of seeded, files" in text
     with pytest.raises(ConfigError, match=r"data\.partition: 'files' is not allowed without"):
         serve(run_config(tiny_folder, tmp_path / "run", data__partition="files"))
-    assert not (root / dataset("dvqa").train_path).exists()
+    lacking = config(tiny_folder, tmp_path / "run", root, tasks="figureqa,dvqa")
+    with pytest.raises(ConfigError, match="1 problem") as caught:
+        serve(lacking)
+    assert f"lacks {dataset('dvqa').test_path}. `fcit doctor` says" in str(caught.value)
+    with pytest.raises(ConfigError, match=f"{dataset('dvqa').train_path}"):
+        serve({**lacking, "method": "centralized"})
+    assert not (tmp_path / "run").exists()
