@@ -104,6 +104,63 @@ def run(
 
 
 @app.command()
+def doctor(
+    root: Annotated[
+        Path,
+        typer.Argument(metavar="DATA_ROOT", help="FCIT's folders, or a folder of LLaVA JSON."),
+    ],
+    tasks: Annotated[
+        str, typer.Option(help="Data sets that must be there, such as figureqa,dvqa.")
+    ] = "",
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the text encoder's tokenizer; else tokens are estimated."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look for pictures, but do not read them.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Examine data: what is there, what is missing and from where, what would spoil a run.
+
+    Exit code 0: sound (there may be warnings); 1: there are errors; 2: wrong use.
+    """
+    from fcit_app.doctor import examine, print_report
+    from fcit_app.doctor.progress import shown
+
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    with shown(Console(stderr=True)) as progress:
+        report = examine(root, names, tokenizer, not quick, progress)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        print_report(report, Console() if sys.stdout.isatty() else Console(width=160))
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def partition(
+    root: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="FCIT's folders.")],
+    clients: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 50,
+    beta: Annotated[float, typer.Option(help="Dirichlet concentration, above 0.")] = 1.0,
+    setting: Annotated[str, typer.Option(help="task or capability.")] = "task",
+    seed: Annotated[int, typer.Option(min=0, help="Decides the shards.")] = 0,
+    minimum: Annotated[int, typer.Option(min=1, help="Fewest records of a client.")] = 1,
+) -> None:
+    """Deal the training files to clients on disk, in FCIT's layout, with a manifest."""
+    from fcit_app.config import parse
+    from fcit_app.data.folder.write_partition import write_partition
+
+    config = parse({"setting": setting, "beta": beta, "seed": seed})
+    stages = config.stages
+    folder = write_partition(root, config.setting, stages, beta, clients, seed, minimum, typer.echo)
+    typer.echo(f"Partition: {folder}")
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from fcit_app.config import RunConfig, Scalar, flatten, parse
 from fcit_app.config.schema import FEDERATED_METHODS, KEYS
 from fcit_app.data.catalogue import REST, never_trained, tasks_of
+from fcit_app.data.folder.datasets import dataset
 from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
 from fcit_app.data.stages import deal, make_stages, tasks_seen
@@ -66,6 +67,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
+    if config.data.root and not about_scenario:
+        problems += _missing_files(config)
     if config.federated and clients is not None:
         problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, clients)
     return problems
@@ -87,6 +90,17 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
         problems.append(
             f"identity.encoder: {encoder!r} is not allowed; allowed: a folder, or the name of a "
             f"checkpoint in the local cache. There is no folder {_folder(place)}."
+        )
+    root = str(values.get("data.root", ""))
+    if root and not _folder(root).is_dir():
+        problems.append(
+            f"data.root: {root!r} is not allowed; allowed: a folder with FCIT's data, or nothing. "
+            f"There is no folder {_folder(root)}."
+        )
+    if not root and values.get("data.partition") == "files":
+        problems.append(
+            "data.partition: 'files' is not allowed without data.root; allowed: seeded. Name the "
+            "folder that holds partitioned_data, or set data.partition=seeded."
         )
     return problems
 
@@ -139,6 +153,22 @@ def _no_skill_set(config: RunConfig) -> list[str]:
     ]
 
 
+def _missing_files(config: RunConfig) -> list[str]:
+    """Files that this process reads; a federation's training files may be its clients' own."""
+    root, stages = _folder(config.data.root), make_stages(config)
+    entries = [dataset(task) for task in tasks_seen(stages, len(stages))]
+    paths = [entry.test_path for entry in entries]
+    if not config.federated:
+        paths += [entry.train_path for entry in entries]
+    missing = [path for path in paths if not (root / path).is_file()]
+    if not root.is_dir() or not missing:
+        return []
+    return [
+        f"data.root: {config.data.root!r} lacks {', '.join(missing)}. `fcit doctor` says where to "
+        "fetch them; or name other tasks."
+    ]
+
+
 def _too_few_to_exchange(config: RunConfig) -> list[str]:
     sizes = {
         "data.train-samples": config.data.train_samples,
@@ -184,6 +214,8 @@ def _too_few_clients(config: RunConfig, clients: int) -> list[str]:
 
 def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
     """Deal all that is taught as the clients will; one that fails stands for all."""
+    if config.data.root:
+        return []  # how many samples a folder has is known once it is read
     try:
         stages = make_stages(config)
     except ConfigError:

@@ -26,12 +26,13 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     config : RunConfig
         ``out``, a scenario file and ``model.name`` other than ``mini`` become absolute; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
-        name otherwise.
+        name otherwise. So does ``data.root``, unless it is empty.
     base : Path, optional
         The working directory by default.
     """
     base = base or Path.cwd()
     name, encoder = config.model.name, config.identity.encoder
+    root = str(_absolute(config.data.root, base)) if config.data.root else ""
     if name != "mini":
         name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")
@@ -46,6 +47,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
             "out": str(_absolute(config.out, base)),
             "model": config.model.model_copy(update={"name": name}),
             "identity": config.identity.model_copy(update={"encoder": encoder}),
+            "data": config.data.model_copy(update={"root": root}),
         }
     )
 
@@ -62,8 +64,8 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     Yields
     ------
     str
-        One problem for each of ``scenario``, ``model.name`` and ``identity.encoder`` that is a
-        relative path.
+        One problem for each of ``scenario``, ``model.name``, ``identity.encoder`` and ``data.root``
+        that is a relative path.
     """
     scenario = str(flat.get("scenario", "hom"))
     if scenario not in BUILT_IN and not Path(scenario).is_absolute():
@@ -75,6 +77,9 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     local = place.startswith((".", "~")) or _absolute(place, Path.cwd()).is_dir()
     if place and not Path(place).is_absolute() and local:
         yield f"identity.encoder: {encoder!r} holds a relative path. {_MEND}"
+    root = str(flat.get("data.root", ""))
+    if root and not Path(root).is_absolute():
+        yield f"data.root: {root!r} is a relative path. {_MEND}"
 
 
 def _absolute(text: str, base: Path) -> Path:

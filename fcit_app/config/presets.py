@@ -50,6 +50,10 @@ _MINI: dict[str, Scalar] = {
     "l2p.strength": 2.0,
     "l2p.lr": 2e-2,
     "model.name": "mini",
+    # Empty: the mini benchmark.
+    "data.root": "",
+    "data.partition": "seeded",
+    "data.on-bad-sample": "refuse",
     "data.train-samples": 400,
     "data.test-samples": 150,
     "data.min-samples": 8,

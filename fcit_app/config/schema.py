@@ -139,8 +139,11 @@ class ModelConfig(Group):
 
 
 class DataConfig(Group):
-    """How many samples a task has, over all clients together."""
+    """Where samples come from, and how many a task has over all clients together (at most)."""
 
+    root: str = Field(description="a folder with FCIT's data, or nothing (the mini benchmark)")
+    partition: Literal["seeded", "files"] = Field(description="one of seeded, files")
+    on_bad_sample: Literal["refuse", "skip"] = Field(description="one of refuse, skip")
     train_samples: Int = Field(ge=1, description="a whole number, at least 1")
     test_samples: Int = Field(ge=1, description="a whole number, at least 1")
     min_samples: Int = Field(ge=1, description="a whole number, at least 1 (for each client)")

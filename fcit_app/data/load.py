@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
+from fcit_app.data.folder.benchmark import FolderBenchmark
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
 from fcit_app.data.settings import DataSettings
@@ -24,6 +26,30 @@ class Benchmark(Protocol):
 
 
 def load_benchmark(config: DataSettings) -> Benchmark:
-    """Give the mini benchmark of the configured size and seed."""
+    """Give the mini benchmark of the configured size and seed, or the one in ``data.root``."""
     data = config.data
+    if data.root:
+        return FolderBenchmark(
+            Path(data.root),
+            config.seed,
+            data.train_samples,
+            data.test_samples,
+            data.on_bad_sample,
+            config.beta if data.partition == "files" else None,
+        )
     return MiniBenchmark(config.seed, data.train_samples, data.test_samples)
+
+
+def dealt_samples(
+    benchmark: Benchmark, name: str, client: int, clients: int
+) -> tuple[Sample, ...] | None:
+    """Give a client's shard of a task or capability, if the benchmark has it dealt already.
+
+    Returns
+    -------
+    tuple[Sample, ...] or None
+        None if the samples are still to be dealt, see ``fcit_app.data.stages``.
+    """
+    if isinstance(benchmark, FolderBenchmark):
+        return benchmark.dealt_samples(name, client, clients)
+    return None

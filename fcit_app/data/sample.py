@@ -26,6 +26,9 @@ class Sample:
         What the model should say.
     picture : Callable[[], PIL.Image.Image]
         Gives the RGB picture when asked, so that a list of samples holds no pixels.
+    answer_tokens : int or None
+        Most tokens of a generated answer; None: what the task's entry in the catalogue says, which
+        is meant for the mini benchmark.
     """
 
     identifier: str
@@ -33,3 +36,4 @@ class Sample:
     question: str
     answer: str
     picture: Callable[[], Image.Image] = field(repr=False, compare=False)
+    answer_tokens: int | None = None

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fcit_app.data.catalogue import Setting
 
 
 class Sizes(Protocol):
-    """Numbers of samples, over all clients together."""
+    """Where samples come from, and how many there are over all clients together."""
+
+    @property
+    def root(self) -> str:
+        """Folder of the data; empty for the mini benchmark."""
+
+    @property
+    def partition(self) -> str:
+        """How a folder's training samples get to clients: ``seeded`` or ``files``."""
+
+    @property
+    def on_bad_sample(self) -> Literal["refuse", "skip"]:
+        """What becomes of a folder's bad records."""
 
     @property
     def train_samples(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fcit_app.data.catalogue import tasks_of
 from fcit_app.data.lesson import Lesson, tasks_in
-from fcit_app.data.load import Benchmark
+from fcit_app.data.load import Benchmark, dealt_samples
 from fcit_app.data.partition import Shard, dirichlet_shards, seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.scenario import Timetable
@@ -105,6 +105,10 @@ def lesson_samples(
     """
     held: list[Sample] = []
     for name in lesson:
+        dealt = dealt_samples(benchmark, name, client, clients)
+        if dealt is not None:
+            held += dealt
+            continue
         pool = [sample for task in tasks_of(name) for sample in benchmark.training_samples(task)]
         held += [pool[index] for index in deal(config, name, len(pool), clients)[client]]
     return tuple(held)

@@ -53,7 +53,7 @@ def answer(
     """
     base = session.base
     prompts = encode_prompts(base, samples)
-    limits = [catalogue.task(sample.task).max_new_tokens for sample in samples]
+    limits = [s.answer_tokens or catalogue.task(s.task).max_new_tokens for s in samples]
     # alike rows together: little padding, and few rows that wait for a longer answer
     order = sorted(
         range(len(samples)),

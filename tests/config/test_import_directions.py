@@ -37,6 +37,7 @@ INSIDE = {
     "evaluate": {"config", "data", "identity", "methods", "model"},
     "runs": {"config"},
     "preflight": {"config", "data"},
+    "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
@@ -45,6 +46,7 @@ INSIDE = {
         *(
             "config",
             "data",
+            "doctor",
             "identity",
             "launch",
             "model",

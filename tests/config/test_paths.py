@@ -10,11 +10,13 @@ from fcit_app.config import flatten, parse, relative_paths, resolve_paths
 def test_relative_paths_become_absolute(tmp_path):
     (tmp_path / "llava").mkdir()
     (tmp_path / "clip").mkdir()
-    config = parse({"model.name": "llava", "identity.encoder": "clip:clip", "out": "r"})
+    given = {"model.name": "llava", "identity.encoder": "clip:clip", "data.root": "d", "out": "r"}
+    config = parse(given)
     resolved = resolve_paths(config, tmp_path)
     assert resolved.model.name == str(tmp_path / "llava")
     assert resolved.identity.encoder == f"clip:{tmp_path / 'clip'}"
     assert resolved.out == str(tmp_path / "r")
+    assert resolved.data.root == str(tmp_path / "d")
     assert resolve_paths(resolved) == resolved
 
 
@@ -38,6 +40,7 @@ def test_a_model_that_is_nowhere_gets_an_absolute_path_too(tmp_path):
         ({"identity.encoder": "sentence-transformers:./elsewhere"}, ["identity.encoder"]),
         ({"identity.encoder": "sentence-transformers:all-MiniLM-L6-v2"}, []),
         ({"out": "r"}, []),
+        ({"data.root": "data"}, ["data.root"]),
     ],
 )
 def test_relative_paths_are_named(tmp_path, monkeypatch, values, keys):
