@@ -15,7 +15,7 @@ from fcit_app.data.lesson import LESSONS, PARTICIPANTS, read_lessons
 from fcit_app.errors import ConfigError, ModelError, RunError
 from fcit_app.identity.matching import Matching, match
 from fcit_app.identity.prototypes import SUBSPACE_FACTOR, pooled
-from fcit_app.identity.tokens import IdentityToken, cosine_matrix
+from fcit_app.identity.tokens import IdentityToken
 from strategies.bank_record import (
     BankRecord,
     SubspaceRecord,
@@ -81,9 +81,6 @@ class Disco(Strategy):
     prototypes : int
         How many prototypes a client may send with its token (`fcit_app.identity.prototypes`); 0,
         the paper's, keeps none.
-    subspace_start : {"fresh", "nearest"}
-        Where a new subspace begins: at `new_adapter` (the paper's), or at a copy of the subspace
-        whose token is nearest to its clients' tokens.
 
     Attributes
     ----------
@@ -113,7 +110,6 @@ class Disco(Strategy):
         identity_timeout: float = 600.0,
         count: Literal["stage", "round"] = "stage",
         prototypes: int = 0,
-        subspace_start: Literal["fresh", "nearest"] = "fresh",
     ) -> None:
         problems = []
         if not 0.0 < tau <= 1.0:
@@ -127,8 +123,6 @@ class Disco(Strategy):
             problems.append(f'identity.count = "{count}": must be "stage" or "round".')
         if prototypes < 0:
             problems.append(f"identity.prototypes = {prototypes!r}: must be 0 or more.")
-        if subspace_start not in ("fresh", "nearest"):
-            problems.append(f'subspace-start = "{subspace_start}": must be "fresh" or "nearest".')
         if problems:
             raise ConfigError(problems)
         self.count = count
@@ -138,7 +132,6 @@ class Disco(Strategy):
         self.projector = projector
         self.identity_timeout = identity_timeout
         self.prototypes = prototypes
-        self.subspace_start = subspace_start
         self.assignment: dict[int, int] = {}
         self.last_matching = Matching()
         self.rejected: list[Rejection] = []
@@ -304,7 +297,6 @@ class Disco(Strategy):
             f"│\t├── Identity threshold tau: {self.tau}",
             f"│\t├── Projector: {self.projector}",
             f"│\t├── Prototypes a client: {self.prototypes or 'none'}",
-            f"│\t├── New subspaces begin: {self.subspace_start}",
             f"│\t└── Identity timeout: {self.identity_timeout} s",
             f"├──> Inner strategy of each subspace: {type(example).__name__}",
         ):
@@ -357,19 +349,10 @@ class Disco(Strategy):
             self.assignment[client] = known[position]
         opened: dict[int, ArrayRecord] = {}
         for identifier, group in enumerate(self.last_matching.opened, max(known, default=-1) + 1):
-            token = IdentityToken.pooled([new[client] for client in group])
-            opened[identifier] = self._beginning(identifier, bank, token)
+            own = bank.projector if self.projector == "per-subspace" else None
+            opened[identifier] = join_part(to_record(self.new_adapter(identifier)), own)
             self.assignment |= dict.fromkeys(group, identifier)
         return opened
-
-    def _beginning(self, identifier: int, bank: BankRecord, token: IdentityToken) -> ArrayRecord:
-        """Part with which a new subspace begins."""
-        if self.subspace_start == "nearest" and bank.subspaces:
-            known = list(bank.subspaces.values())
-            near = cosine_matrix([token.mean], [subspace.token.mean for subspace in known])
-            return known[int(near.argmax())].part
-        own = bank.projector if self.projector == "per-subspace" else None
-        return join_part(to_record(self.new_adapter(identifier)), own)
 
     def _delivered(
         self, plan: _Round, parts: Mapping[int, ArrayRecord], replies: Iterable[Message]

@@ -59,7 +59,6 @@ def _disco_strategy(config: RunConfig, new_adapter: NewAdapter) -> Strategy:
         identity_timeout=config.client_timeout,
         count=config.identity.count,
         prototypes=config.identity.prototypes,
-        subspace_start=config.subspace_start,
     )
 
 

@@ -22,7 +22,6 @@ _MINI: dict[str, Scalar] = {
     # Empty: runs/<preset>/<method>, below the working directory.
     "out": "",
     "activation": "softmax",
-    "subspace-start": "fresh",
     "projector": "shared",
     "client-timeout": 600.0,
     "identity.encoder": "hashed-ngrams",

@@ -233,7 +233,6 @@ class RunConfig(Group):
     activation: Literal["softmax", "argmax", "cosine", "concat"] = Field(
         description="one of softmax, argmax, cosine, concat"
     )
-    subspace_start: Literal["fresh", "nearest"] = Field(description="one of fresh, nearest")
     projector: Literal["shared", "frozen", "per-subspace"] = Field(
         description="one of shared, frozen, per-subspace"
     )

@@ -3,7 +3,6 @@ import random
 import numpy as np
 import pytest
 from fake_clients import (
-    WIDTH,
     adapter_of,
     as_bits,
     client_app,
@@ -276,34 +275,3 @@ def test_wrong_use_is_named():
         make_disco().configure_train(1, empty_bank(), ConfigRecord({"stage": "one"}), grid)
     with pytest.raises(ModelError, match="no key of a bank"):
         make_disco().configure_train(1, to_record({"w": np.ones(2)}), ConfigRecord(), grid)
-
-
-@pytest.mark.parametrize("start", ["fresh", "nearest"])
-def test_a_new_subspace_begins_fresh_or_where_the_nearest_one_is(start):
-    def token(client, stage):
-        """Stage 2's lies between both of stage 1's, nearer to client 1's."""
-        total = np.zeros(WIDTH, np.float32)
-        if stage == 1:
-            total[client] = samples(client)
-        else:
-            total[[0, 1]] = 0.6 * samples(client), 0.8 * samples(client)
-        return total
-
-    grid = InProcessGrid(client_app(token=token), 2)
-    disco = make_disco(subspace_start=start)
-    bank = play(disco, grid, empty_bank())
-    assert subspaces_of(bank) == [0, 1]
-    (first, second) = disco.configure_train(2, bank, ConfigRecord({"stage": 2}), grid)
-    for message in (first, second):
-        assert message.content.config_records["config"]["subspace"] == 2
-        sent = {k: a.numpy() for k, a in message.content.array_records["adapter"].items()}
-        expected = adapter_of(bank, 1) if start == "nearest" else new_adapter(2)
-        assert {k: a.tobytes() for k, a in sent.items()} == {
-            k: a.tobytes() for k, a in expected.items()
-        }
-    later = play(disco, grid, bank, stage=2)
-    # A copy: what it learns does not reach the one that it began with.
-    assert adapter_of(later, 1)["a.lora_A.weight"].tobytes() == (
-        adapter_of(bank, 1)["a.lora_A.weight"].tobytes()
-    )
-    assert subspaces_of(later) == [0, 1, 2]
