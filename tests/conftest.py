@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,13 @@ def tiny_vision(tiny_base: BaseModel) -> VisionFeatures:
     from fcit_app.model.vision import VisionFeatures
 
     return VisionFeatures(tiny_base)
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt the processes they start, wherever the suite runs.
+
+    Jobs that a script starts in the background begin with SIGINT ignored, and so would all
+    processes of theirs.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
