@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcit_app.config import flatten, parse
+from fcit_app.errors import ConfigError
 from fcit_app.runs import RunFolder, RunResult, read_result
 
 ROOT = Path("runs/table")
@@ -68,7 +69,10 @@ class Cell:
         if not (self.folder / "result.json").is_file():
             return False
         wanted = parse(dict(self.changes))
-        stored = parse(RunFolder(self.folder).read_config())
+        try:
+            stored = parse(RunFolder(self.folder).read_config())
+        except ConfigError:  # of a version with other keys
+            return False
         return stored.model_copy(update={"out": ""}) == wanted.model_copy(update={"out": ""})
 
     def result(self) -> RunResult:
