@@ -9,6 +9,7 @@ import copy
 import importlib
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,9 @@ from flwr.serverapp.strategy import (
 
 from fcit_app.config import FEDERATED_METHODS, Scalar
 from fcit_app.config.nearest import nearest
+from fcit_app.data.catalogue import Setting
+from fcit_app.data.lesson import lesson_text
+from fcit_app.data.scenario_file import load_scenario
 from fcit_app.errors import ConfigError
 from strategies.arguments import FIXED, KEY, check_arguments, parameters_of, read_arguments
 from strategies.quiet import without_warnings
@@ -164,7 +168,30 @@ def check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
             f"but clients-per-round = {clients}. Raise clients-per-round, or change the aggregator "
             "or its arguments."
         )
+    elif known and fewest > 1 and method == "disco":
+        problems += _too_few_a_subspace(name, fewest, known.fewest_rule, values)
     return problems
+
+
+def _too_few_a_subspace(
+    name: str, fewest: int, rule: str, values: Mapping[str, Scalar]
+) -> list[str]:
+    """Judge slots with different lessons: each subspace merges its own clients only."""
+    setting: Setting = "capability" if values.get("setting") == "capability" else "task"
+    try:
+        scenario = load_scenario(str(values.get("scenario", "hom")), setting)
+    except ConfigError:
+        return []  # told by whoever judges scenarios
+    for number, stage in enumerate(scenario.stages, start=1):
+        for lesson, count in Counter(stage.slots).items():
+            if count < fewest:
+                return [
+                    f"aggregator: {name} needs at least {fewest} clients a subspace ({rule}), but "
+                    f"in stage {number} of scenario {scenario.name} {lesson_text(lesson)} is "
+                    f"learnt in {count} slot{'' if count == 1 else 's'} only. Use another "
+                    "aggregator, scenario=hom, or a method with one adapter."
+                ]
+    return []
 
 
 def make_aggregator(name: str, arguments: str = "") -> Callable[[], Strategy]:

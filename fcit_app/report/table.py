@@ -12,6 +12,14 @@ from fcit_app.runs.result import RunResult
 
 ORDER = METHODS
 _MISSING = "–"
+_TOLD = {
+    "scenario": "{}",
+    "setting": "{} stages",
+    "aggregator": "{}",
+    "beta": "β = {}",
+    "seed": "seed {}",
+}
+"""What tells two runs of a method apart, and how it is told."""
 
 
 def place(result: RunResult) -> tuple[int, str, int]:
@@ -26,9 +34,12 @@ def all_tasks(results: Sequence[RunResult]) -> list[str]:
 
 
 def label(result: RunResult, results: Sequence[RunResult]) -> str:
-    """Name of a row: the method, with its seed where several runs have the same method."""
-    alone = sum(other.method == result.method for other in results) == 1
-    return result.method if alone else f"{result.method}, seed {result.seed}"
+    """Name of a row: the method, with what tells it from the other runs of the method."""
+    alike = [other for other in results if other.method == result.method]
+    differing = [n for n in _TOLD if len({getattr(other, n) for other in alike}) > 1]
+    if len(alike) > 1 and not differing:
+        differing = ["seed"]
+    return ", ".join([result.method, *(_TOLD[n].format(getattr(result, n)) for n in differing)])
 
 
 def header(tasks: Sequence[str]) -> list[str]:

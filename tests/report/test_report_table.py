@@ -47,6 +47,19 @@ def test_columns_are_the_tasks_of_all_runs():
         assert f" {title} " in text
 
 
+def test_runs_of_one_method_are_told_apart_by_what_differs():
+    results = [
+        toy_result("disco"),
+        toy_result("disco", scenario="het", beta=0.5),
+        toy_result("finetune", scenario="het"),
+    ]
+    assert [label(r, results) for r in results] == [
+        "disco, hom, β = 1.0",
+        "disco, het, β = 0.5",
+        "finetune",
+    ]
+
+
 def test_runs_of_one_method_are_told_apart_by_their_seed():
     results = [toy_result("disco", seed=0), toy_result("disco", seed=1), toy_result("finetune")]
     assert [label(r, results) for r in results] == ["disco, seed 0", "disco, seed 1", "finetune"]

@@ -348,3 +348,18 @@ def test_the_documentation_names_it_with_its_defaults(name):
 def test_flowers_other_strategies_are_within_reach_by_their_path():
     make = make_aggregator("flwr.serverapp.strategy:QFedAvg", "client_learning_rate=0.1")
     assert isinstance(make(), stock.QFedAvg)
+
+
+@pytest.mark.parametrize(("method", "scenario"), [("disco", "hom"), ("finetune", "het")])
+def test_many_enough_clients_for_one_adapter(method, scenario):
+    values = {"method": method, "scenario": scenario, "setting": "task", "clients-per-round": 5}
+    assert check_aggregator({**values, "aggregator": "krum"}) == []
+
+
+def test_slots_that_learn_different_tasks_leave_a_robust_aggregator_too_few():
+    values = {"method": "disco", "scenario": "het", "setting": "task", "clients-per-round": 5}
+    for name in ("krum", "multikrum", "bulyan", "fedtrimmedavg"):
+        (problem,) = check_aggregator({**values, "aggregator": name})
+        assert f"{name} needs at least 3 clients a subspace" in problem
+        assert "in stage 1 of scenario het arxivqa is learnt in 1 slot only" in problem
+    assert check_aggregator({**values, "aggregator": "fedadam"}) == []
