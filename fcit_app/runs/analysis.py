@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from fcit_app.errors import RunFolderError
 from fcit_app.runs.atomic import read_json
 from fcit_app.runs.result import Percent, Points
+from fcit_app.runs.strict import Strict
 
 FILE = "analysis.json"
 
@@ -19,11 +18,7 @@ Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TaskActivation(_Strict):
+class TaskActivation(Strict):
     """How the test questions of one task activate the bank's subspaces.
 
     ``weights``: mean weight of each subspace. ``strongest``: share of the questions of which it is
@@ -41,7 +36,7 @@ class TaskActivation(_Strict):
     normalised_entropy: Share | None
 
 
-class GeneralAbility(_Strict):
+class GeneralAbility(Strict):
     """Percentage of right answers to held-out questions of the base's own skills.
 
     ``short``: to prompts that say how the short answer is to be written. ``sentences``: to those
@@ -55,7 +50,7 @@ class GeneralAbility(_Strict):
     skills: dict[str, Percent] = Field(min_length=1)
 
 
-class StageAnalysis(_Strict):
+class StageAnalysis(Strict):
     """What one evaluation showed.
 
     ``stage``: counts from 1. ``seen``: how many of the run's tasks had been trained. ``accuracy``:
@@ -80,7 +75,7 @@ class StageAnalysis(_Strict):
     general: GeneralAbility | None
 
 
-class RunAnalysis(_Strict):
+class RunAnalysis(Strict):
     """Transfer, activation and general ability of a run; what does not apply is null.
 
     ``tasks``: the run's, in the order in which they are first learned. ``unseen``: tasks it never
@@ -115,24 +110,6 @@ class RunAnalysis(_Strict):
                 ):
                     raise ValueError(f"stage {entry.stage}: {row.task} needs {count} weights")
         return self
-
-    @classmethod
-    def check(cls, content: Mapping[str, Any], where: str = "The analysis") -> RunAnalysis:
-        """Validate a mapping.
-
-        Raises
-        ------
-        RunFolderError
-            Naming every missing key, unknown key and wrong value.
-        """
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            lines = "; ".join(
-                f"{'.'.join(str(part) for part in entry['loc']) or 'analysis'}: {entry['msg']}"
-                for entry in error.errors()
-            )
-            raise RunFolderError(f"{where} does not fit the schema: {lines}") from error
 
 
 def read_analysis(folder: Path | str) -> RunAnalysis | None:

@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fcit_app.config.schema import RunConfig
 from fcit_app.errors import RunFolderError
 from fcit_app.runs.atomic import read_json
+from fcit_app.runs.strict import Strict
 
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Points = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SubspaceSummary(_Strict):
+class SubspaceSummary(Strict):
     """Where a subspace came from: samples per task, their sum, the stage that opened it."""
 
     id: int = Field(ge=0)
@@ -30,7 +27,7 @@ class SubspaceSummary(_Strict):
     first_stage: int = Field(ge=1)
 
 
-class PhaseSeconds(_Strict):
+class PhaseSeconds(Strict):
     """Wall-clock seconds per phase."""
 
     train: Seconds | None
@@ -39,14 +36,14 @@ class PhaseSeconds(_Strict):
     total: Seconds | None
 
 
-class TrafficBytes(_Strict):
+class TrafficBytes(Strict):
     """Bytes from the clients (``up``) and to them (``down``)."""
 
     up: int | None
     down: int | None
 
 
-class RunResult(_Strict):
+class RunResult(Strict):
     """The outcome of a run; what did not apply is null, never missing.
 
     ``accuracy``: percent, a row per evaluated stage, a column per task seen so far. ``last``: mean
@@ -79,24 +76,6 @@ class RunResult(_Strict):
             if row and row[0] > len(self.tasks):
                 raise ValueError(f"{name} has {row[0]} columns for {len(self.tasks)} tasks")
         return self
-
-    @classmethod
-    def check(cls, content: Mapping[str, Any], where: str = "The result") -> RunResult:
-        """Validate a mapping.
-
-        Raises
-        ------
-        RunFolderError
-            Naming every missing key, unknown key and wrong value.
-        """
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            lines = "; ".join(
-                f"{'.'.join(str(part) for part in entry['loc']) or 'result'}: {entry['msg']}"
-                for entry in error.errors()
-            )
-            raise RunFolderError(f"{where} does not fit the schema: {lines}") from error
 
 
 def make_result(
