@@ -20,7 +20,7 @@ from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
-from fcit_app.errors import DataError, RunError
+from fcit_app.errors import DataError
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
@@ -193,8 +193,6 @@ class Worker:
         RunError
             If the method measures nothing of the kind.
         """
-        if not self._method.wants_importance:
-            raise RunError(f"method = {self.config.method} has no use for importances.")
         samples = self.samples(stage, client, clients, lesson)
         seed = seed_of(self.config.seed, "importance", stage, client)
         handles = self._method.handles(self._base, self._trains_projector(arrays))

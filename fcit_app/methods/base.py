@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig
 from fcit_app.data.sample import Sample
+from fcit_app.errors import RunError
 from fcit_app.methods.state import Importance, State
 from fcit_app.model.adapters import initial_adapter, parameter_handles, wrap
 from fcit_app.model.bank import Bank, Subspace
@@ -125,8 +126,13 @@ class Method:
             Cache of the same base.
         seed : int
             Of whatever is drawn.
+
+        Raises
+        ------
+        RunError
+            If the method measures nothing of the kind.
         """
-        raise NotImplementedError
+        raise RunError(f"method = {self.config.method} has no use for importances.")
 
     # At inference.
 
