@@ -6,6 +6,7 @@ bank (``model/stacked.py``); here the weights are learned with the parts.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from fcit_app.model.adapters import ADAPTER
 
 
-class LoraGate(nn.Module):
+class LoraGate(nn.Module, ABC):
     """Weights of one layer's parts; a method says what they depend on.
 
     Parameters
@@ -33,9 +34,9 @@ class LoraGate(nn.Module):
         self.parts = parts
         self.width = width
 
+    @abstractmethod
     def weights(self, inputs: Tensor) -> Tensor:
         """Weights for inputs of shape (..., width), broadcastable to shape (..., parts)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
