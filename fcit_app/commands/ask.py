@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fcit_app.commands.terminal import output
+from fcit_app.commands.terminal import output, printable
 
 if TYPE_CHECKING:
     from fcit_app.evaluate.question import Reply
@@ -52,7 +52,8 @@ def ask(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     console = output()
-    console.print(f"Answer: {reply.answer}", highlight=False, soft_wrap=True, markup=False)
+    said = printable(reply.answer)
+    console.print(f"Answer: {said}", highlight=False, soft_wrap=True, markup=False)
     if not run.routed:
         count = len(run.bank.subspaces)
         who = "one adapter" if count == 1 else f"{count} adapters at full weight"
@@ -61,7 +62,8 @@ def ask(
         console.print(_table(voices, run.routed, each))
     hidden = len(run.bank.subspaces) - len(voices)
     if hidden and (run.routed or each):
-        console.print(f"{hidden} more subspaces are not shown (--top).", highlight=False)
+        noun = "subspace is" if hidden == 1 else "subspaces are"
+        console.print(f"{hidden} more {noun} not shown (--top).", highlight=False)
 
 
 def _voices(run: SavedRun, reply: Reply) -> list[dict[str, Any]]:
@@ -94,6 +96,6 @@ def _table(voices: list[dict[str, Any]], routed: bool, each: bool) -> Table:
             cells += [f"{voice['weight']:.3f}", bar]
         cells.append(", ".join(voice["tasks"]) or "?")
         if each:
-            cells.append(escape(voice["alone"]))
+            cells.append(escape(printable(voice["alone"])))
         table.add_row(*cells)
     return table

@@ -22,6 +22,11 @@ def output() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=160)
 
 
+def printable(text: str) -> str:
+    """Text of a model for a terminal, which would obey control characters."""
+    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text)
+
+
 @contextmanager
 def counting(noun: str) -> Iterator[Callable[[int, int], None]]:
     """Show how many things are done, of how many: a bar on a terminal, now and then a line else.

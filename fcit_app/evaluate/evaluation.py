@@ -82,7 +82,6 @@ class _Sheet:
         self.folder = out / name
         self._file = PredictionFile(self.folder / "predictions.jsonl")
         self._found = {(entry.task, entry.identifier): entry for entry in self._file.read()}
-        self._begun = False
 
     def of(self, samples: Iterable[Sample]) -> list[Prediction]:
         """Predictions of these very samples, as far as there are any."""
@@ -93,15 +92,16 @@ class _Sheet:
             if found and (found.question, found.reference) == (sample.question, sample.answer)
         ]
 
+    def begin(self) -> None:
+        """Make ready to add, so that what cannot be written is known before anything is asked."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / "setting.json", self._setting)
+        # Without what was torn: a line would go on where another one broke off.
+        self._file.replace(self._found.values())
+
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Take in a batch, and keep it."""
-        if not self._begun:
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_json(self.folder / "setting.json", self._setting)
-            # Without what was torn: a line would go on where another one broke off.
-            self._file.replace(self._found.values())
-            self._begun = True
         self._file.append(predictions)
         self._found |= {(entry.task, entry.identifier): entry for entry in predictions}
 
@@ -187,6 +187,8 @@ def evaluate_saved(
                     for sheet in sheets.values()
                     if len(sheet.of(asked[place] for place in places)) < len(places)
                 ]
+            for activation in {batch.activation for batch in wanted}:
+                sheets[activation].begin()
             done = total - sum(len(batch.places) for batch in wanted)
             told(done, total)
             for batch, predictions in crew.predict(wanted):

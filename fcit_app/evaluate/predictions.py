@@ -48,7 +48,7 @@ class PredictionFile:
     Parameters
     ----------
     path : Path
-        The file; its folder is made by the first write.
+        The file, in an existing folder before anything is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,13 +63,13 @@ class PredictionFile:
             If the file cannot be read, or another line than the last is damaged.
         """
         try:
-            content = self.path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+            content = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise RunFolderError(f"{self.path} cannot be read: {error}") from error
         # As in the ledger: after the last line end there is nothing, or part of a line.
-        *lines, _ = content.split("\n")
+        *lines, _ = content.split(b"\n")
         found = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -89,10 +89,8 @@ class PredictionFile:
         RunFolderError
             If the file cannot be written.
         """
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(_lines(predictions))
+        with writing(self.path), self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(_lines(predictions))
 
     def replace(self, predictions: Iterable[Prediction]) -> None:
         """Write the file anew, atomically; nothing happens if it holds just these.
@@ -106,7 +104,6 @@ class PredictionFile:
         with writing(self.path):
             if self.path.is_file() and self.path.read_bytes() == content:
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path, content)
 
 

@@ -100,12 +100,12 @@ class _Workers:
 
 
 def _plan(order: _Order, task: str) -> list[Places]:
-    with _told():
+    with told():
         return _predictor(order).plan(task)
 
 
 def _predict(order: _Order, batch: Batch) -> list[Prediction]:
-    with _told():
+    with told():
         return _predictor(order).predict(batch)
 
 
@@ -122,7 +122,7 @@ def _predictor(order: _Order) -> Predictor:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Hand errors over as their text: not each of them can be pickled."""
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,8 @@ from saved_runs import ODD, make_saved_run
 from toy_banks import fingerprint
 
 from fcit_app.config import FEDERATED_METHODS, parse
-from fcit_app.errors import ConfigError, RunFolderError
+from fcit_app.data.folder.defects import BadRecordError
+from fcit_app.errors import ConfigError, FcitError, RunFolderError
 from fcit_app.evaluate import predictors
 from fcit_app.evaluate.evaluation import BankScores, evaluate_saved
 from fcit_app.evaluate.predictor import Predictor
@@ -22,12 +24,6 @@ from fcit_app.evaluate.saved_run import open_saved_run
 from fcit_app.model.activation import Activation
 from fcit_app.model.base import load_base
 from fcit_app.runs import RunFolder, read_analysis
-
-
-@pytest.fixture(scope="module")
-def disco(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A finished run of DISCO with two subspaces. Do not write to it."""
-    return make_saved_run(tiny_folder, tmp_path_factory.mktemp("saved") / "disco")
 
 
 def evaluate(
@@ -68,8 +64,8 @@ def test_the_answer_is_the_runs_own_to_the_digit(
         assert len(row.weights) == 2
 
 
-def test_a_line_tells_all_about_a_question(disco: RunFolder, tmp_path: Path) -> None:
-    (found,) = evaluate(disco.path, tmp_path)
+def test_a_line_tells_all_about_a_question(saved_disco: RunFolder, tmp_path: Path) -> None:
+    (found,) = evaluate(saved_disco.path, tmp_path)
     lines = [json.loads(line) for line in kept(found).splitlines()]
     assert len(lines) == 16
     assert list(lines[0]) == [
@@ -88,9 +84,9 @@ def test_a_line_tells_all_about_a_question(disco: RunFolder, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_stopped_evaluation_goes_on_from_what_is_answered(
-    torn: bool, disco: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torn: bool, saved_disco: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (whole,) = evaluate(disco.path, tmp_path / "whole")
+    (whole,) = evaluate(saved_disco.path, tmp_path / "whole")
     batches: list[int] = []
     predict = Predictor.predict
 
@@ -102,9 +98,9 @@ def test_a_stopped_evaluation_goes_on_from_what_is_answered(
 
     monkeypatch.setattr(Predictor, "predict", dies)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(disco.path, tmp_path / "out")
+        evaluate(saved_disco.path, tmp_path / "out")
     (file,) = (tmp_path / "out").rglob("predictions.jsonl")
-    assert len(file.read_text().splitlines()) == sum(batches)
+    assert len(file.read_bytes().splitlines()) == sum(batches)
     if torn:  # in the middle of the fourth batch's last line: the whole batch is asked again
         file.write_bytes(file.read_bytes()[:-9])
     done = sum(batches[:3] if torn else batches)
@@ -115,38 +111,46 @@ def test_a_stopped_evaluation_goes_on_from_what_is_answered(
         return predict(self, batch)
 
     monkeypatch.setattr(Predictor, "predict", counted)
-    (again,) = evaluate(disco.path, tmp_path / "out")
+    (again,) = evaluate(saved_disco.path, tmp_path / "out")
     assert sum(batches) == 16 - done
     assert kept(again) == kept(whole)
     assert again.scores == whole.scores
     batches.clear()
     monkeypatch.setattr(predictors, "Predictor", None)  # all is there: no model is needed
-    assert evaluate(disco.path, tmp_path / "out") == [again]
+    assert evaluate(saved_disco.path, tmp_path / "out") == [again]
 
 
-def test_processes_make_no_difference(disco: RunFolder, tmp_path: Path) -> None:
-    run = open_saved_run(disco.path)
+def test_processes_make_no_difference(saved_disco: RunFolder, tmp_path: Path) -> None:
+    """One batch, so that one real worker is started: that takes most of this file's time."""
+    run = open_saved_run(saved_disco.path, {"evaluate.batch-size": 8})
     one, two = (
-        evaluate_saved(run, run.tasks, "test", ("softmax", "concat"), tmp_path / str(n), n)
+        evaluate_saved(run, ("figureqa",), "test", ("softmax",), tmp_path / str(n), n)[0]
         for n in (1, 2)
     )
-    assert [found.scores for found in one] == [found.scores for found in two]
-    assert [kept(found) for found in one] == [kept(found) for found in two]
+    assert one.scores == two.scores
+    assert kept(one) == kept(two)
+
+
+def test_workers_tell_errors_that_cannot_be_pickled() -> None:
+    error = BadRecordError("no-image", "its picture is missing.")
+    with pytest.raises(FcitError, match="its picture is missing") as caught, predictors.told():
+        raise error
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(error)
 
 
 def test_another_setting_split_or_bank_begins_anew_beside(
-    disco: RunFolder, tmp_path: Path
+    saved_disco: RunFolder, tmp_path: Path
 ) -> None:
     activations: tuple[Activation, ...] = ("softmax", "argmax", "cosine", "concat")
-    columns = evaluate(disco.path, tmp_path / "out", activations)
+    columns = evaluate(saved_disco.path, tmp_path / "out", activations)
     assert [found.activation for found in columns] == list(activations)
-    warm = evaluate(disco.path, tmp_path / "out", identity__temperature=1.0)
-    other = shutil.copytree(disco.path, tmp_path / "other")
-    arrays, meta = disco.load_state()
+    warm = evaluate(saved_disco.path, tmp_path / "out", identity__temperature=1.0)
+    other = shutil.copytree(saved_disco.path, tmp_path / "other")
+    arrays, meta = saved_disco.load_state()
     arrays["subspace-000/token"] = arrays["subspace-000/token"] * 2
     RunFolder(other).save_state(arrays, meta)
     changed = evaluate(other, tmp_path / "out")
-    run = open_saved_run(disco.path)
+    run = open_saved_run(saved_disco.path)
     validation = evaluate_saved(run, run.tasks, "validation", ("softmax",), tmp_path / "out")
     folders = [found.folder for found in (*columns, *warm, *changed, *validation)]
     assert len(set(folders)) == 7
@@ -154,35 +158,37 @@ def test_another_setting_split_or_bank_begins_anew_beside(
     assert b"/validation/" in kept(validation[0])
 
 
-def test_more_tasks_are_added_to_those_that_are_answered(disco: RunFolder, tmp_path: Path) -> None:
-    run = open_saved_run(disco.path)
+def test_more_tasks_are_added_to_those_that_are_answered(
+    saved_disco: RunFolder, tmp_path: Path
+) -> None:
+    run = open_saved_run(saved_disco.path)
     for tasks in (("figureqa",), ("imagenet-r",), ("figureqa", "imagenet-r")):
         (found,) = evaluate_saved(run, tasks, "test", ("softmax",), tmp_path / "out")
         assert [score.task for score in found.scores] == list(tasks)
-    (whole,) = evaluate(disco.path, tmp_path / "whole")
+    (whole,) = evaluate(saved_disco.path, tmp_path / "whole")
     assert kept(found) == kept(whole)
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
 def test_predictions_that_are_not_of_these_samples_are_asked_again(
-    disco: RunFolder, tmp_path: Path
+    saved_disco: RunFolder, tmp_path: Path
 ) -> None:
-    (found,) = evaluate(disco.path, tmp_path)
+    (found,) = evaluate(saved_disco.path, tmp_path)
     right = kept(found)
     file = found.folder / "predictions.jsonl"
     lines = [json.loads(line) for line in right.splitlines()]
     lines[3]["question"] = "something else?"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    evaluate(disco.path, tmp_path)
+    evaluate(saved_disco.path, tmp_path)
     assert file.read_bytes() == right
     file.write_bytes(b"{torn\n" + right)
-    with pytest.raises(RunFolderError, match="line 1 is damaged.*Delete the file"):
-        evaluate(disco.path, tmp_path)
+    with pytest.raises(RunFolderError, match=r"line 1 is damaged.*Delete the file"):
+        evaluate(saved_disco.path, tmp_path)
 
 
-def test_only_settings_of_inference_may_be_changed(disco: RunFolder) -> None:
+def test_only_settings_of_inference_may_be_changed(saved_disco: RunFolder) -> None:
     with pytest.raises(ConfigError) as caught:
-        open_saved_run(disco.path, {"train.rank": 3, "sed": 1, "activation": "x", "seed": 2})
+        open_saved_run(saved_disco.path, {"train.rank": 3, "sed": 1, "activation": "x", "seed": 2})
     told = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 4
     assert "train.rank: cannot be changed, since the run's bank was made with 2" in told
@@ -191,7 +197,9 @@ def test_only_settings_of_inference_may_be_changed(disco: RunFolder) -> None:
     assert "activation: 'x' is not allowed" in told
 
 
-def test_a_run_without_a_bank_is_told(tiny_folder: Path, tmp_path: Path, disco: RunFolder) -> None:
+def test_a_run_without_a_bank_is_told(
+    tiny_folder: Path, tmp_path: Path, saved_disco: RunFolder
+) -> None:
     from fcit_app.config import flatten
 
     def folder(name: str, **changes: Any) -> Path:
@@ -206,7 +214,7 @@ def test_a_run_without_a_bank_is_told(tiny_folder: Path, tmp_path: Path, disco: 
         open_saved_run(tmp_path)
     with pytest.raises(ConfigError, match="activation: cannot be set for method finetune"):
         finetuned = folder("finetune", method="finetune")
-        arrays, meta = disco.load_state()
+        arrays, meta = saved_disco.load_state()
         adapter = {k: a for k, a in arrays.items() if k.startswith("subspace-000/adapter")}
         facts = {"identifier": 0, "count": None, "first-stage": 1}
         bank = {**meta["bank"], "subspaces": [facts], "projector": False}
