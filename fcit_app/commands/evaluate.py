@@ -77,7 +77,9 @@ def evaluate(
         raise typer.Exit(128 + interruption.number)
     if as_json:
         told_of = {"method": run.config.method, "stage": run.stage, "round": run.round}
-        facts = {"run": str(run.path), **told_of, "split": split}
+        # In the order of the weights.
+        subspaces = [subspace.identifier for subspace in run.bank.subspaces]
+        facts = {"run": str(run.path), **told_of, "split": split, "subspaces": subspaces}
         typer.echo(json.dumps(facts | {"scores": [s.as_dict() for s in found]}, indent=2))
         return
     _print(run, names, split, found, {} if changes else _own(run, split))

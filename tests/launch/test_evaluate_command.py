@@ -64,6 +64,7 @@ def test_json_is_all_there_is_on_standard_output(saved_disco, monkeypatch, tmp_p
     assert fcit(monkeypatch, "evaluate", saved_disco.path, *options) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["method"], told["stage"], told["split"]) == ("disco", 2, "validation")
+    assert told["subspaces"] == [0, 1]
     (scores,) = told["scores"]
     (task,) = scores["tasks"]
     assert (task["task"], task["questions"]) == ("figureqa", 8)
