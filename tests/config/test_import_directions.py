@@ -42,7 +42,7 @@ INSIDE = {
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
-    "commands": {"config", "data", "doctor", "evaluate", "launch", "report", "runs"},
+    "commands": {"config", "data", "doctor", "evaluate", "launch", "model", "report", "runs"},
     "cli": {
         *(
             "commands",
