@@ -151,17 +151,20 @@ def _changed(
 
 def _read_bank(folder: RunFolder) -> tuple[Bank, int, int]:
     """Give the bank with its stage and round."""
+    nothing = f"{folder.path} has no bank yet: the first round of its run has not ended."
     if not (folder.path / "state").is_dir():
-        raise RunFolderError(
-            f"{folder.path} has no bank yet: the first round of its run has not ended."
-        )
+        raise RunFolderError(nothing)
     arrays, meta = folder.load_state()
     try:
-        return Bank.from_arrays(arrays, meta["bank"]), int(meta["stage"]), int(meta["round"])
+        bank, stage = Bank.from_arrays(arrays, meta["bank"]), int(meta["stage"])
+        number = int(meta["round"])
     except (KeyError, TypeError, ValueError, ModelError) as error:
         raise RunFolderError(
             f"The saved state in {folder.path / 'state'} is damaged: {error}"
         ) from error
+    if stage < 1 or not bank.subspaces:
+        raise RunFolderError(nothing)
+    return bank, stage, number
 
 
 def _trained(folder: RunFolder) -> dict[int, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from app_runs import run_config
 from saved_runs import ODD, make_saved_run
+from tiny_llava import toy_picture
 from toy_banks import fingerprint
 
 from fcit_app.config import FEDERATED_METHODS, parse
@@ -20,8 +21,10 @@ from fcit_app.errors import ConfigError, FcitError, RunFolderError
 from fcit_app.evaluate import predictors
 from fcit_app.evaluate.evaluation import BankScores, evaluate_saved
 from fcit_app.evaluate.predictor import Predictor
+from fcit_app.evaluate.question import ask
 from fcit_app.evaluate.saved_run import open_saved_run
 from fcit_app.model.activation import Activation
+from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.runs import RunFolder, read_analysis
 
@@ -80,6 +83,18 @@ def test_a_line_tells_all_about_a_question(saved_disco: RunFolder, tmp_path: Pat
     assert json.loads((found.folder / "scores.json").read_text()) == json.loads(
         json.dumps(found.as_dict())
     )
+
+
+@pytest.mark.parametrize("method", ["l2p", "o-lora"])
+def test_a_question_to_a_bank_that_is_not_routed(
+    method: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = open_saved_run(make_saved_run(tiny_folder, tmp_path / "run", method=method).path)
+    toy_picture(1).save(tmp_path / "picture.png")
+    reply = ask(run, tmp_path / "picture.png", "How many?", each=True)
+    assert reply.weights is None
+    assert list(reply.alone) == [subspace.identifier for subspace in run.bank.subspaces]
+    assert len(reply.alone) == (1 if method == "l2p" else 2)
 
 
 @pytest.mark.parametrize("torn", [False, True])
@@ -210,6 +225,11 @@ def test_a_run_without_a_bank_is_told(
         open_saved_run(folder("zero", method="zero-shot"))
     with pytest.raises(RunFolderError, match="has no bank yet"):
         open_saved_run(folder("begun"))
+    started = RunFolder(folder("started"))
+    bank, facts = Bank().to_arrays()
+    started.save_state(bank, {"stage": 0, "round": 0, "bank": facts})
+    with pytest.raises(RunFolderError, match="has no bank yet"):
+        open_saved_run(started.path)
     with pytest.raises(RunFolderError, match="not a run folder"):
         open_saved_run(tmp_path)
     with pytest.raises(ConfigError, match="activation: cannot be set for method finetune"):
