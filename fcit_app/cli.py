@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -14,6 +13,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from fcit_app.commands.ask import ask
+from fcit_app.commands.doctor import doctor
+from fcit_app.commands.evaluate import evaluate
+from fcit_app.commands.partition import partition
+from fcit_app.commands.report import report
+from fcit_app.commands.scenario import scenario
 from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 """Exit code for what a user can mend."""
+
+COMMANDS = (evaluate, ask, report, doctor, partition, scenario)
+"""All but ``run``, in the order of the help."""
 
 app = typer.Typer(
     name="fcit",
@@ -103,134 +111,8 @@ def run(
         _summarise(result, folder)
 
 
-@app.command()
-def doctor(
-    root: Annotated[
-        Path,
-        typer.Argument(metavar="DATA_ROOT", help="FCIT's folders, or a folder of LLaVA JSON."),
-    ],
-    tasks: Annotated[
-        str, typer.Option(help="Data sets that must be there, such as figureqa,dvqa.")
-    ] = "",
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the text encoder's tokenizer; else tokens are estimated."),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Look for pictures, but do not read them.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
-    ] = False,
-) -> None:
-    """Examine data: what is there, what is missing and from where, what would spoil a run.
-
-    Exit code 0: sound (there may be warnings); 1: there are errors; 2: wrong use.
-    """
-    from fcit_app.doctor import examine, print_report
-    from fcit_app.doctor.progress import shown
-
-    names = [name.strip() for name in tasks.split(",") if name.strip()]
-    with shown(Console(stderr=True)) as progress:
-        report = examine(root, names, tokenizer, not quick, progress)
-    if as_json:
-        typer.echo(json.dumps(report.as_dict(), indent=2))
-    else:
-        print_report(report, Console() if sys.stdout.isatty() else Console(width=160))
-    if not report.sound:
-        raise typer.Exit(1)
-
-
-@app.command()
-def partition(
-    root: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="FCIT's folders.")],
-    clients: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 50,
-    beta: Annotated[float, typer.Option(help="Dirichlet concentration, above 0.")] = 1.0,
-    setting: Annotated[str, typer.Option(help="task or capability.")] = "task",
-    seed: Annotated[int, typer.Option(min=0, help="Decides the shards.")] = 0,
-    minimum: Annotated[int, typer.Option(min=1, help="Fewest records of a client.")] = 1,
-) -> None:
-    """Deal the training files to clients on disk, in FCIT's layout, with a manifest."""
-    from fcit_app.config import parse
-    from fcit_app.data.folder.write_partition import write_partition
-
-    config = parse({"setting": setting, "beta": beta, "seed": seed})
-    stages = config.stages
-    folder = write_partition(root, config.setting, stages, beta, clients, seed, minimum, typer.echo)
-    typer.echo(f"Partition: {folder}")
-
-
-@app.command()
-def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="HTML file; by default report.html in the first folder given."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
-    ] = False,
-) -> None:
-    """Compare finished runs: a table here, and an HTML report."""
-    from fcit_app.report import comparison_table, cost_line, write_report
-    from fcit_app.runs import finished_runs, read_result
-
-    folders = finished_runs(runs)
-    results = [read_result(folder) for folder in folders]
-    page = write_report(folders, out or runs[0] / "report.html")
-    if as_json:
-        typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
-        return
-    # Without a terminal a table of twelve columns would be folded to eighty characters.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(comparison_table(results))
-    console.print(cost_line(results), highlight=False, soft_wrap=True)
-    where = ", ".join(str(path.resolve()) for path in runs)
-    console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
-
-
-@app.command()
-def scenario(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_FILE", help="hom, het or a scenario file.")
-    ],
-    setting: Annotated[str, typer.Option(help="task or capability.")] = "task",
-    participants: Annotated[
-        int | None,
-        typer.Option("--clients-per-round", min=1, help="Check against so many participants."),
-    ] = None,
-    clients: Annotated[
-        int | None, typer.Option(min=1, help="Check against so many clients.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Draw it to this picture (.png, .svg, .pdf).")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the stages as JSON and nothing else.")
-    ] = False,
-) -> None:
-    """Check a scenario and show who learns what when. Exit code 2: it is wrong, and how."""
-    from fcit_app.config import parse
-    from fcit_app.data.scenario import misfits
-    from fcit_app.data.scenario_file import load_scenario
-    from fcit_app.report.timetable import draw_scenario, scenario_facts, scenario_table
-
-    config = parse({"scenario": name, "setting": setting})
-    found = load_scenario(config.scenario, config.setting)
-    problems = misfits(found, participants, clients)
-    if problems:
-        raise ConfigError(problems)
-    picture = draw_scenario(found, out) if out else None
-    if as_json:
-        facts = {"scenario": found.name, "setting": setting, "stages": scenario_facts(found)}
-        typer.echo(json.dumps(facts, indent=2))
-        return
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(scenario_table(found))
-    if picture:
-        console.print(f"Picture: {picture}", highlight=False, soft_wrap=True, markup=False)
+for _command in COMMANDS:
+    app.command()(_command)
 
 
 def main() -> None:

@@ -9,6 +9,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 
@@ -16,6 +19,26 @@ def usable_cores() -> int:
     """Cores that this process may use, where the system can tell; the machine's otherwise."""
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+@contextmanager
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Open a pool of fresh processes, all of which are gone when the block ends, however it ends.
+
+    Parameters
+    ----------
+    processes : int
+        Most workers; they start when there is work for them.
+    """
+    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
+    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            # Leaving the pool waits for its workers: without this for minutes of useless work.
+            for worker in spawn.active_children():
+                worker.terminate()
+            raise
 
 
 def end_with_parent() -> None:

@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from fcit_app.model.base import BaseModel
     from fcit_app.model.vision import VisionFeatures
+    from fcit_app.runs import RunFolder
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,14 @@ def tiny_vision(tiny_base: BaseModel) -> VisionFeatures:
     from fcit_app.model.vision import VisionFeatures
 
     return VisionFeatures(tiny_base)
+
+
+@pytest.fixture(scope="session")
+def saved_disco(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of DISCO with two subspaces. Do not write to it."""
+    from saved_runs import make_saved_run
+
+    return make_saved_run(tiny_folder, tmp_path_factory.mktemp("saved") / "disco")
 
 
 def pytest_configure() -> None:

@@ -53,15 +53,9 @@ def answer(
     """
     base = session.base
     prompts = encode_prompts(base, samples)
-    limits = [s.answer_tokens or catalogue.task(s.task).max_new_tokens for s in samples]
-    # alike rows together: little padding, and few rows that wait for a longer answer
-    order = sorted(
-        range(len(samples)),
-        key=lambda place: (limits[place], len(prompts[place]), samples[place].identifier),
-    )
+    limits = _limits(samples)
     answers = [""] * len(samples)
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
+    for places in _batches(samples, prompts, limits, batch_size):
         with session.weighted(weights[places]):
             generated = _generate(
                 base,
@@ -73,6 +67,14 @@ def answer(
             text = base.tokenizer.decode(identifiers[: limits[place]], skip_special_tokens=True)
             answers[place] = text.strip()
     return answers
+
+
+def batches(session: BankSession, samples: Sequence[Sample], batch_size: int) -> list[list[int]]:
+    """Places of the samples that ``answer`` takes together, in its order.
+
+    Each of them answered by itself gives the same bits as all of them in one call.
+    """
+    return _batches(samples, encode_prompts(session.base, samples), _limits(samples), batch_size)
 
 
 def question_weights(
@@ -127,6 +129,24 @@ def question_weights(
     if tokens is None:
         return asked.float()[places]
     return activation_weights(asked, tokens, activation, temperature, session.owners)[places]
+
+
+def _limits(samples: Sequence[Sample]) -> list[int]:
+    return [s.answer_tokens or catalogue.task(s.task).max_new_tokens for s in samples]
+
+
+def _batches(
+    samples: Sequence[Sample],
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    batch_size: int,
+) -> list[list[int]]:
+    """Alike rows together: little padding, and few rows that wait for a longer answer."""
+    order = sorted(
+        range(len(samples)),
+        key=lambda place: (limits[place], len(prompts[place]), samples[place].identifier),
+    )
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def _generate(

@@ -18,6 +18,7 @@ from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.scoring import Scoring, rule_of
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.methods import load_method
+from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.features import sample_features
@@ -86,7 +87,7 @@ class Evaluator:
         with BankSession(self.base, bank) as session:
             for number, name in enumerate(tasks, start=1):
                 samples = self._benchmark.test_samples(name)
-                weights = self._weights(session, samples)
+                weights = self.weights(session, samples)
                 activation = None if session.tokens is None else summarise_weights(weights)
                 accuracy = self._percent_right(session, samples, weights)
                 found.append(TaskScore(name, accuracy, activation))
@@ -103,7 +104,7 @@ class Evaluator:
     def accuracy_on(self, bank: Bank, samples: Sequence[Sample]) -> float:
         """Percentage of right answers on any samples."""
         with BankSession(self.base, bank) as session:
-            return self._percent_right(session, samples, self._weights(session, samples))
+            return self._percent_right(session, samples, self.weights(session, samples))
 
     def general(self, bank: Bank) -> SkillScores:
         """Score the held-out questions of the base's own skills.
@@ -112,25 +113,41 @@ class Evaluator:
         """
         samples = self._skills
         with BankSession(self.base, bank) as session:
-            weights = self._weights(session, samples)
+            weights = self.weights(session, samples)
             size = self.config.evaluate.batch_size
             right = said_exactly(session, samples, self.vision, weights, size)
         return score_skills(samples, right)
 
-    @cached_property
-    def _skills(self) -> tuple[Sample, ...]:
-        return held_out_skills(self.base)
+    def weights(
+        self,
+        session: BankSession,
+        samples: Sequence[Sample],
+        activation: Activation | None = None,
+    ) -> Tensor:
+        """Weights of each sample's subspaces, see ``question_weights``.
 
-    def _weights(self, session: BankSession, samples: Sequence[Sample]) -> Tensor:
+        Parameters
+        ----------
+        session : BankSession
+            Entered, with the bank that is asked.
+        samples : Sequence[Sample]
+            Those of one task, as a whole: what is routed or encoded together decides the last bits.
+        activation : Activation, optional
+            The configuration's by default.
+        """
         evaluation = self.config.evaluate
         return question_weights(
             session,
             samples,
             self._features,
-            self.config.activation,
+            activation or self.config.activation,
             self.config.identity.temperature,
             evaluation.batch_size if evaluation.routing == "batch" else 1,
         )
+
+    @cached_property
+    def _skills(self) -> tuple[Sample, ...]:
+        return held_out_skills(self.base)
 
     def _percent_right(
         self, session: BankSession, samples: Sequence[Sample], weights: Tensor

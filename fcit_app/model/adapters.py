@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,12 @@ def wrap(
         target_modules=TARGETS,
         bias="none",
     )
-    with torch.random.fork_rng(devices=[]):  # PEFT draws A from the global generator
+    # PEFT draws A from the global generator, and reads an attribute that transformers renames:
+    # a warning that no user can mend.
+    with (
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(action="ignore", category=FutureWarning),
+    ):
         adapted = get_peft_model(base.model, config, adapter_name=ADAPTER)
     assert isinstance(adapted, PeftModel)
     if extension is not None:

@@ -10,10 +10,8 @@ of
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -30,7 +28,7 @@ from fcit_app.evaluate.evaluator import Evaluator, percent_right
 from fcit_app.model.bank import Bank
 from fcit_app.reference.progress import TaskDone
 from fcit_app.reference.tuning import steps_in_a_row, tune
-from fcit_app.workers import end_with_parent, usable_cores
+from fcit_app.workers import usable_cores, worker_pool
 
 _WORTH_PROCESSES = 4
 """Fewer tasks are done sooner in this process than other processes are started."""
@@ -60,16 +58,8 @@ def _scores(
         for task in tasks:
             yield task, _strictest(evaluator, benchmark, task)
         return
-    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    workers = min(usable_cores(), len(tasks))
-    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
-        try:
-            yield from zip(tasks, pool.map(partial(_in_worker, config), tasks), strict=True)
-        except BaseException:
-            # Leaving the pool waits for its workers: without this for minutes of useless work.
-            for worker in spawn.active_children():
-                worker.terminate()
-            raise
+    with worker_pool(min(usable_cores(), len(tasks))) as pool:
+        yield from zip(tasks, pool.map(partial(_in_worker, config), tasks), strict=True)
 
 
 @lru_cache(maxsize=1)

@@ -29,6 +29,7 @@ _NAMES = frozenset(
         ANALYSIS_FILE,
         "config.json",
         "environment.json",
+        "evaluation",
         "ledger.jsonl",
         "result.json",
         "report.html",

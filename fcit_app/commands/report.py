@@ -1,0 +1,40 @@
+"""`fcit report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcit_app.commands.terminal import output
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of them.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file; by default report.html in the first folder given."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Compare finished runs: a table here, and an HTML report."""
+    from fcit_app.report import comparison_table, cost_line, write_report
+    from fcit_app.runs import finished_runs, read_result
+
+    folders = finished_runs(runs)
+    results = [read_result(folder) for folder in folders]
+    page = write_report(folders, out or runs[0] / "report.html")
+    if as_json:
+        typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
+        return
+    console = output()
+    console.print(comparison_table(results))
+    console.print(cost_line(results), highlight=False, soft_wrap=True)
+    where = ", ".join(str(path.resolve()) for path in runs)
+    console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
