@@ -301,7 +301,7 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
             from fcit_app.reference import run_reference
             from fcit_app.report import write_report
 
-            load_base(config.model.name)
+            load_base(config.model)
             load_encoder(config.identity.encoder)
             run_folder = RunFolder.create(folder, flatten(config), describe_environment())
             run_reference(config, run_folder)
