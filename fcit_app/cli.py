@@ -39,7 +39,7 @@ def _main() -> None:
 @app.command()
 def run(
     preset: Annotated[
-        str | None, typer.Option(help="mini (default), mini-smoke or mini-het.")
+        str | None, typer.Option(help="mini (default), mini-smoke, mini-het or paper-….")
     ] = None,
     method: Annotated[
         str | None,
@@ -54,6 +54,10 @@ def run(
         typer.Option(help="Run folder; by default runs/PRESET/METHOD.", show_default=False),
     ] = None,
     clients: Annotated[int, typer.Option(min=1, help="Clients of the federation.")] = 5,
+    client_gpus: Annotated[
+        float,
+        typer.Option(min=0, help="GPUs of each client that trains, or a share of one, as 0.5."),
+    ] = 0.0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run that the folder holds.")
     ] = False,
@@ -90,7 +94,7 @@ def run(
             highlight=False,
         )
         code = (
-            _run_federated(config, clients, folder, console)
+            _run_federated(config, clients, folder, console, client_gpus)
             if config.federated
             else _run_reference(config, folder, console)
         )
@@ -269,7 +273,9 @@ def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
     return check_aggregator(values)
 
 
-def _run_federated(config: RunConfig, clients: int, folder: Path, console: Console) -> int:
+def _run_federated(
+    config: RunConfig, clients: int, folder: Path, console: Console, client_gpus: float
+) -> int:
     from fcit_app.config import flatten
     from fcit_app.launch import find_app_dir, run_app
 
@@ -280,6 +286,7 @@ def _run_federated(config: RunConfig, clients: int, folder: Path, console: Conso
         folder,
         console,
         parallel=config.clients_per_round,
+        client_gpus=client_gpus,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -99,10 +100,10 @@ def test_grouping_by_length_is_the_same_step_with_less_padding(
 def test_cutting_is_a_permutation(lengths: list[int], size: int) -> None:
     places = [100 + number for number in range(len(lengths))]
     grouped = cut(places, size, lengths)
-    assert sorted(sum(grouped, [])) == places
-    assert sum(cut(places, size), []) == places
+    assert sorted(chain(*grouped)) == places
+    assert [*chain(*cut(places, size))] == places
     assert all(len(part) == size for part in grouped[:-1])
-    ordered = [lengths[place - 100] for place in sum(grouped, [])]
+    ordered = [lengths[place - 100] for place in chain(*grouped)]
     assert ordered == sorted(lengths, reverse=True)
 
 
@@ -113,7 +114,7 @@ def test_an_epoch_sees_each_sample_once(count: int, size: int, epochs: int) -> N
     assert len(plan) == epochs * each
     for epoch in range(epochs):
         batches = plan[epoch * each : (epoch + 1) * each]
-        assert sorted(sum(batches, [])) == list(range(count))
+        assert sorted(chain(*batches)) == list(range(count))
     assert plan == plan_steps(count, size, 99, epochs, 3)
     assert len(plan_steps(count, size, 7, 0, 3)) == 7
 
