@@ -48,6 +48,13 @@ def resolved(settings: BaseSettings) -> BaseSettings:
     return replace(settings, device="cuda" if device == "cuda" else "cpu", dtype=dtype)
 
 
+def gpu_bytes() -> int | None:
+    """Memory of the first GPU in bytes; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def torch_dtype(settings: BaseSettings) -> torch.dtype:
     """Precision of the frozen weights, of settings without ``auto``."""
     return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
