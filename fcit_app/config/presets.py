@@ -41,6 +41,7 @@ _MINI: dict[str, Scalar] = {
     "train.epochs": 0,
     "train.gradient-checkpointing": False,
     "train.group-by-length": False,
+    "train.max-gradient-norm": 1.0,
     "train.warmup": 0.03,
     "ewc.strength": 1000.0,
     "ewc.decay": 1.0,
@@ -114,6 +115,8 @@ _PAPER_TASK_HOM: dict[str, Scalar] = {
     "train.epochs": 1,
     "train.gradient-checkpointing": True,
     "train.group-by-length": True,
+    # The released code's DeepSpeed settings have no clipping.
+    "train.max-gradient-norm": 0.0,
     "train.warmup": 0.03,
     "model.name": "llava-hf/llava-1.5-7b-hf",
     "model.dtype": "bfloat16",

@@ -137,6 +137,7 @@ class TrainConfig(Group):
     epochs: Int = Field(ge=0, description="a whole number, 0 (train.steps decides) or more")
     gradient_checkpointing: Bool = Field(description="one of true, false")
     group_by_length: Bool = Field(description="one of true, false")
+    max_gradient_norm: Float = Field(ge=0, description="a number, 0 (no clipping) or more")
     warmup: Float = Field(ge=0, lt=1, description="a share of the steps, from 0 to below 1")
 
 

@@ -28,5 +28,6 @@ def local_training(
         learning_rate=train.lr,
         projector_learning_rate=train.projector_lr,
         warmup=train.warmup,
+        max_gradient_norm=train.max_gradient_norm or None,
         proximal_mu=proximal_mu,
     )

@@ -14,11 +14,13 @@ from tiny_llava import toy_samples
 from toy_banks import RANK, SCALING, fingerprint, same_bits
 
 from fcit_app.arrays import Arrays
+from fcit_app.config import parse
 from fcit_app.model.adapters import initial_adapter, parameter_handles, read_parameters, wrap
 from fcit_app.model.base import BaseModel
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import Collator
 from fcit_app.train.loop import FitResult, TrainConfig, fit
+from fcit_app.train.settings import local_training
 from fcit_app.train.steps import cut, epoch_batches, parts_of, plan_steps
 
 CONFIG = TrainConfig(steps=3, batch_size=8, learning_rate=1e-2, projector_learning_rate=1e-3)
@@ -117,6 +119,11 @@ def test_an_epoch_sees_each_sample_once(count: int, size: int, epochs: int) -> N
         assert sorted(chain(*batches)) == list(range(count))
     assert plan == plan_steps(count, size, 99, epochs, 3)
     assert len(plan_steps(count, size, 7, 0, 3)) == 7
+
+
+def test_no_clipping_by_configuration() -> None:
+    assert local_training(parse({})).max_gradient_norm == 1.0
+    assert local_training(parse({"preset": "paper-task-hom"})).max_gradient_norm is None
 
 
 def test_epochs_replace_steps(run: Any) -> None:
