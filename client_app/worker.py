@@ -72,7 +72,7 @@ class Worker:
 
     @cached_property
     def _base(self) -> BaseModel:
-        return load_base(self.config.model.name)
+        return load_base(self.config.model)
 
     @cached_property
     def _vision(self) -> VisionFeatures:

@@ -15,11 +15,13 @@ from rich.markup import escape
 
 from fcit_app.commands.ask import ask
 from fcit_app.commands.doctor import doctor
+from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.scenario import scenario
-from fcit_app.errors import ConfigError, FcitError
+from fcit_app.commands.settings import merged
+from fcit_app.errors import FcitError
 
 if TYPE_CHECKING:
     from fcit_app.config import RunConfig, Scalar
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, report, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario)
 """All but ``run``, in the order of the help."""
 
 app = typer.Typer(
@@ -47,7 +49,7 @@ def _main() -> None:
 @app.command()
 def run(
     preset: Annotated[
-        str | None, typer.Option(help="mini (default), mini-smoke or mini-het.")
+        str | None, typer.Option(help="mini (default), mini-smoke, mini-het or paper-….")
     ] = None,
     method: Annotated[
         str | None,
@@ -62,6 +64,10 @@ def run(
         typer.Option(help="Run folder; by default runs/PRESET/METHOD.", show_default=False),
     ] = None,
     clients: Annotated[int, typer.Option(min=1, help="Clients of the federation.")] = 5,
+    client_gpus: Annotated[
+        float,
+        typer.Option(min=0, help="GPUs of each client that trains, or a share of one, as 0.5."),
+    ] = 0.0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run that the folder holds.")
     ] = False,
@@ -82,7 +88,7 @@ def run(
     from fcit_app.runs import check_free, read_result, replacing
 
     options = {"preset": preset, "method": method, "out": None if out is None else str(out)}
-    given = _merge(options, assignments or [])
+    given = merged(options, assignments or [])
     config = resolve_paths(parse(given, [_check_aggregator, partial(foreseen, clients=clients)]))
     if config.federated:
         find_app_dir()
@@ -98,7 +104,7 @@ def run(
             highlight=False,
         )
         code = (
-            _run_federated(config, clients, folder, console)
+            _run_federated(config, clients, folder, console, client_gpus)
             if config.federated
             else _run_reference(config, folder, console)
         )
@@ -126,22 +132,6 @@ def main() -> None:
         sys.exit(USER_ERROR)
 
 
-def _merge(options: dict[str, str | None], assignments: list[str]) -> dict[str, Scalar]:
-    """Options and ``--set`` assignments in one mapping; one key may not be given by both."""
-    from fcit_app.config import parse_assignments
-
-    given: dict[str, Scalar] = {key: value for key, value in options.items() if value is not None}
-    changed = parse_assignments(assignments)
-    twice = [
-        f"{key}: given by --{key} ({given[key]}) and by --set ({changed[key]}). Keep one of them."
-        for key in given
-        if key in changed and changed[key] != given[key]
-    ]
-    if twice:
-        raise ConfigError(twice)
-    return given | changed
-
-
 def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
     """Let Flower judge the aggregator; the default one is not worth the time to import Flower."""
     if values.get("aggregator", "fedavg") == "fedavg" and not values.get("aggregator.arguments"):
@@ -151,7 +141,9 @@ def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
     return check_aggregator(values)
 
 
-def _run_federated(config: RunConfig, clients: int, folder: Path, console: Console) -> int:
+def _run_federated(
+    config: RunConfig, clients: int, folder: Path, console: Console, client_gpus: float
+) -> int:
     from fcit_app.config import flatten
     from fcit_app.launch import find_app_dir, run_app
 
@@ -162,6 +154,7 @@ def _run_federated(config: RunConfig, clients: int, folder: Path, console: Conso
         folder,
         console,
         parallel=config.clients_per_round,
+        client_gpus=client_gpus,
     )
 
 
@@ -183,7 +176,7 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
             from fcit_app.reference import run_reference
             from fcit_app.report import write_report
 
-            load_base(config.model.name)
+            load_base(config.model)
             load_encoder(config.identity.encoder)
             run_folder = RunFolder.create(folder, flatten(config), describe_environment())
             run_reference(config, run_folder)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
+from fcit_app.config.paths import is_hub_name
 from fcit_app.config.schema import FEDERATED_METHODS, KEYS
 from fcit_app.data.catalogue import REST, never_trained, tasks_of
 from fcit_app.data.folder.datasets import dataset
@@ -49,7 +50,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, the scenario does not fit the other
+        The base model's or encoder's folder is missing, the base cannot be quantised or has no
+        revisions, the paper's presets have no data, the scenario does not fit the other
         settings or its file is wrong, the method cannot have the projector asked for, more prompts
         are to be taken from a pool than it has, a task that the run trains is named as unseen,
         general ability is asked of a base without a skill set, there are too few samples to
@@ -61,6 +63,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
+    problems += _base_model(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config)
     # Without a sound scenario nobody knows what is trained.
@@ -77,10 +80,11 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
 def _folders(values: Mapping[str, Scalar]) -> list[str]:
     problems = []
     name = str(values.get("model.name", "mini"))
-    if name != "mini" and not _folder(name).is_dir():
+    # A checkpoint's name is looked up in the local cache when it is loaded.
+    if name != "mini" and not _folder(name).is_dir() and not is_hub_name(name):
         problems.append(
             f"model.name: {name!r} is not allowed; allowed: mini, or a folder in Hugging Face "
-            f"layout. There is no folder {_folder(name)}."
+            f"layout, or a checkpoint's name. There is no folder {_folder(name)}."
         )
     encoder = str(values.get("identity.encoder", ""))
     place = encoder.partition(":")[2]
@@ -97,7 +101,13 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
             f"data.root: {root!r} is not allowed; allowed: a folder with FCIT's data, or nothing. "
             f"There is no folder {_folder(root)}."
         )
-    if not root and values.get("data.partition") == "files":
+    preset = str(values.get("preset", ""))
+    if not root and preset.startswith("paper-"):
+        problems.append(
+            f"data.root: nothing is not allowed with preset {preset}; allowed: a folder with FCIT's"
+            " data. Name it: --set data.root=FOLDER; `fcit doctor FOLDER` says what it lacks."
+        )
+    elif not root and values.get("data.partition") == "files":
         problems.append(
             "data.partition: 'files' is not allowed without data.root; allowed: seeded. Name the "
             "folder that holds partitioned_data, or set data.partition=seeded."
@@ -142,6 +152,23 @@ def _trained_after_all(config: RunConfig) -> list[str]:
         for task in never_trained(config.evaluate.unseen, trained)
         if task in trained
     ]
+
+
+def _base_model(config: RunConfig) -> list[str]:
+    model = config.model
+    problems = []
+    if model.quantization != "none" and model.device == "cpu":
+        problems.append(
+            f"model.quantization: {model.quantization!r} is not allowed on the CPU, where its "
+            "gradients are wrong; allowed: none. Set model.device = cuda or auto, or quantization "
+            "to none."
+        )
+    if model.revision and not is_hub_name(model.name):
+        problems.append(
+            f"model.revision: {model.revision!r} is not allowed for {model.name!r}, which has no "
+            "revisions; allowed: nothing. Only a checkpoint's name, organisation/model, has some."
+        )
+    return problems
 
 
 def _no_skill_set(config: RunConfig) -> list[str]:

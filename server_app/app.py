@@ -43,7 +43,7 @@ def main(grid: Grid, context: Context) -> None:
     from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
-    load_base(config.model.name)
+    load_base(config.model)
     load_encoder(config.identity.encoder)
     folder = RunFolder.create(config.out, flatten(config), describe_environment())
     LOGGER.info("The run's folder is %s", folder.path)

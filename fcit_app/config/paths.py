@@ -6,11 +6,14 @@ other machines, so every relative path has to become absolute before a run start
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fcit_app.config.schema import RunConfig, Scalar
 from fcit_app.data.scenario import BUILT_IN
+
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 _MEND = (
     "Give an absolute path, the same on every machine of the federation: the apps of server and "
@@ -24,7 +27,8 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     Parameters
     ----------
     config : RunConfig
-        ``out``, a scenario file and ``model.name`` other than ``mini`` become absolute; the part of
+        ``out``, a scenario file and ``model.name`` become absolute, unless the latter is ``mini``
+        or the name of a checkpoint; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
         name otherwise. So does ``data.root``, unless it is empty.
     base : Path, optional
@@ -33,7 +37,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
     base = base or Path.cwd()
     name, encoder = config.model.name, config.identity.encoder
     root = str(_absolute(config.data.root, base)) if config.data.root else ""
-    if name != "mini":
+    if name != "mini" and not is_hub_name(name, base):
         name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")
     if colon and _absolute(place, base).is_dir():
@@ -71,7 +75,7 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     if scenario not in BUILT_IN and not Path(scenario).is_absolute():
         yield f"scenario: {scenario!r} is a relative path. {_MEND}"
     name, encoder = str(flat.get("model.name", "mini")), str(flat.get("identity.encoder", ""))
-    if name != "mini" and not Path(name).is_absolute():
+    if name != "mini" and not Path(name).is_absolute() and not is_hub_name(name):
         yield f"model.name: {name!r} is a relative path. {_MEND}"
     place = encoder.partition(":")[2]
     local = place.startswith((".", "~")) or _absolute(place, Path.cwd()).is_dir()
@@ -80,6 +84,12 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     root = str(flat.get("data.root", ""))
     if root and not Path(root).is_absolute():
         yield f"data.root: {root!r} is a relative path. {_MEND}"
+
+
+def is_hub_name(name: str, base: Path | None = None) -> bool:
+    """Whether a base's name reads like ``organisation/model`` and is no folder below ``base``."""
+    is_folder = _absolute(name, base or Path.cwd()).is_dir()
+    return bool(_HUB_NAME.fullmatch(name)) and not is_folder
 
 
 def _absolute(text: str, base: Path) -> Path:

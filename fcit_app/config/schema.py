@@ -120,7 +120,11 @@ class IdentityConfig(Group):
 
 
 class TrainConfig(Group):
-    """Local fine-tuning of one client in one round; ``steps`` counts optimiser steps."""
+    """Local fine-tuning of one client in one round.
+
+    ``steps`` counts optimiser steps of ``accumulation`` batches each; ``epochs``, unless it is 0,
+    replaces it by passes over the client's samples. ``group_by_length`` orders a step's samples.
+    """
 
     rank: Int = Field(ge=1, description="a whole number, at least 1")
     scaling: Float = Field(gt=0, description="a number above 0")
@@ -128,14 +132,34 @@ class TrainConfig(Group):
     lr: Float = Field(gt=0, description="a number above 0")
     projector_lr: Float = Field(gt=0, description="a number above 0")
     batch_size: Int = Field(ge=1, description="a whole number, at least 1")
+    accumulation: Int = Field(ge=1, description="a whole number, at least 1")
     steps: Int = Field(ge=1, description="a whole number, at least 1")
+    epochs: Int = Field(ge=0, description="a whole number, 0 (train.steps decides) or more")
+    gradient_checkpointing: Bool = Field(description="one of true, false")
+    group_by_length: Bool = Field(description="one of true, false")
+    max_gradient_norm: Float = Field(ge=0, description="a number, 0 (no clipping) or more")
     warmup: Float = Field(ge=0, lt=1, description="a share of the steps, from 0 to below 1")
 
 
 class ModelConfig(Group):
-    """The frozen base model."""
+    """The frozen base model: its files, where and in which numbers it runs, how it is asked.
 
-    name: str = Field(min_length=1, description="mini, or a folder in Hugging Face layout")
+    ``dtype`` is the frozen weights'; what is trained is float32 always.
+    """
+
+    name: str = Field(
+        min_length=1,
+        description="mini, a folder in Hugging Face layout, or a checkpoint's name",
+    )
+    revision: str = Field(description="branch, tag or commit of a checkpoint's name, or nothing")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="one of auto, cpu, cuda")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        description="one of auto, float32, bfloat16"
+    )
+    quantization: Literal["none", "nf4", "int8"] = Field(description="one of none, nf4, int8")
+    attention: Literal["eager", "sdpa"] = Field(description="one of eager, sdpa")
+    prompt: Literal["template", "vicuna-v1"] = Field(description="one of template, vicuna-v1")
+    pad_to_square: Bool = Field(description="one of true, false")
 
 
 class DataConfig(Group):

@@ -61,7 +61,7 @@ class Evaluator:
         use_one_thread()
         self.config = config
         self._benchmark = benchmark
-        self.base = load_base(config.model.name)
+        self.base = load_base(config.model)
         self.model = load_method(config).wrap(self.base)
         self.vision = VisionFeatures(self.base)
         encoder = load_encoder(config.identity.encoder)

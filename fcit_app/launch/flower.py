@@ -43,6 +43,7 @@ def run_app(
     out: Path,
     console: Console,
     parallel: int | None = None,
+    client_gpus: float = 0.0,
 ) -> int:
     """Run the app in a simulation and show its progress.
 
@@ -62,6 +63,8 @@ def run_app(
     parallel : int, optional
         Clients that train side by side, one CPU each: no more than there are clients or cores,
         but two even on one core.
+    client_gpus : float
+        GPUs of each client that trains, or a share of one; 0 hides all GPUs from the clients.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def run_app(
         private_superlink(app_dir) as superlink,
     ):
         run = _Run(superlink, display, interruption, log)
-        status, details = run.go(app_dir.resolve(), run_config, clients, workers)
+        status, details = run.go(app_dir.resolve(), run_config, clients, workers, client_gpus)
         if interruption:
             display.waiting("stopping: ending the simulation and Flower")
     if interruption:
@@ -123,7 +126,12 @@ class _Run:
         self._log = log
 
     def go(
-        self, app_dir: Path, run_config: Mapping[str, Scalar], clients: int, workers: int
+        self,
+        app_dir: Path,
+        run_config: Mapping[str, Scalar],
+        clients: int,
+        workers: int,
+        client_gpus: float = 0.0,
     ) -> tuple[str, str]:
         """Start, submit, wait; return Flower's final status and its details."""
         self._start()
@@ -143,7 +151,7 @@ class _Run:
                 str(overrides),
                 "--federation-config",
                 f"num-supernodes={clients} client-resources-num-cpus=1 "
-                f"client-resources-num-gpus=0.0 init-args-num-cpus={workers}",
+                f"client-resources-num-gpus={float(client_gpus)} init-args-num-cpus={workers}",
             ],
             self._log,
         )

@@ -17,7 +17,10 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from transformers.utils import logging as transformers_logging
 
 from fcit_app.errors import ModelError
-from fcit_app.model.weights import WEIGHTS_FILE, mini_path
+from fcit_app.model.hub import base_folder
+from fcit_app.model.precision import loading_options, resolved
+from fcit_app.model.settings import BaseSettings, ModelSettings, PromptFormat
+from fcit_app.model.weights import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -53,9 +56,9 @@ class BaseModel:
     Parameters
     ----------
     name : str
-        What the user asked for: ``mini`` or a folder.
+        What the user asked for: ``mini``, a folder or a checkpoint's name.
     model : LlavaForConditionalGeneration
-        Float32 weights, eager attention, evaluation mode, nothing trainable.
+        In evaluation mode, nothing trainable; the projector in float32 whatever the rest is.
     processor : LlavaProcessor
         Image processor, tokenizer and chat template of the model.
     image_tokens : int
@@ -66,6 +69,10 @@ class BaseModel:
         What ``adapted`` has beside them.
     prefix : Prefix or None
         Soft prompts before each row while a method has them in use (``prefixed``).
+    prompt : {"template", "vicuna-v1"}
+        Format of prompts, see ``fcit_app.model.prompt``.
+    pad_to_square : bool
+        Whether pictures are padded before the processor sees them (``fcit_app.model.vision``).
     """
 
     name: str
@@ -75,6 +82,8 @@ class BaseModel:
     adapted: PeftModel | None = None
     extension: Extension | None = None
     prefix: Prefix | None = None
+    prompt: PromptFormat = "template"
+    pad_to_square: bool = False
 
     @property
     def tokenizer(self) -> Any:
@@ -129,41 +138,50 @@ class BaseModel:
         return embedded
 
 
-@functools.lru_cache(maxsize=1)
-def load_base(name: str) -> BaseModel:
+def load_base(wanted: str | ModelSettings) -> BaseModel:
     """Load a base model, once per process.
 
     Only local safetensors files are read: no download, no pickle, no code from the folder.
 
     Parameters
     ----------
-    name : str
-        ``mini``, or a folder in Hugging Face layout (``config.json``, ``*.safetensors``, tokenizer
-        and processor files).
+    wanted : str or ModelSettings
+        The settings of a run, or a name alone: ``mini``, a folder in Hugging Face layout
+        (``config.json``, ``*.safetensors``, tokenizer and processor files), or the name of a
+        checkpoint in transformers' local cache.
 
     Raises
     ------
     ModelError
-        If the folder or a file in it is missing, damaged or of another architecture; says which.
+        If the folder or a file in it is missing, damaged or of another architecture, or the
+        settings cannot be met on this machine; says which.
     """
-    folder = mini_path() if name == "mini" else Path(name).expanduser()
-    if not folder.is_dir():
-        raise ModelError(
-            f"model.name is '{name}', which is no folder. Allowed are 'mini' and a local folder in "
-            "Hugging Face layout (config.json, *.safetensors, tokenizer and processor files)."
-        )
+    settings = BaseSettings(wanted) if isinstance(wanted, str) else BaseSettings.of(wanted)
+    return _load_base(resolved(settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _load_base(settings: BaseSettings) -> BaseModel:
+    folder = base_folder(settings.name, settings.revision)
     _check_architecture(folder)
     for file in _weight_files(folder):
         _check_weights(file)
     with _without_progress_bars():
-        model = _load_model(folder)
+        model = _load_model(folder, settings)
         processor = _load_processor(folder)
     model.requires_grad_(False)
     model.eval()
     vision = model.config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     with_class_token = model.config.vision_feature_select_strategy == "full"
-    return BaseModel(name, model, processor, patches + with_class_token)
+    return BaseModel(
+        settings.name,
+        model,
+        processor,
+        patches + with_class_token,
+        prompt=settings.prompt,
+        pad_to_square=settings.pad_to_square,
+    )
 
 
 def _check_architecture(folder: Path) -> None:
@@ -218,13 +236,12 @@ def _check_weights(file: Path) -> None:
         ) from error
 
 
-def _load_model(folder: Path) -> Any:
+def _load_model(folder: Path, settings: BaseSettings) -> Any:
     loader: Any = LlavaForConditionalGeneration
     try:
         model, report = loader.from_pretrained(
             folder,
-            dtype=torch.float32,
-            attn_implementation="eager",
+            **loading_options(settings),
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
@@ -242,6 +259,10 @@ def _load_model(folder: Path) -> Any:
             f"The weights in {folder} lack {len(report['missing_keys'])} tensors, the first is "
             f"'{first}'. Copy the whole folder again from its source."
         )
+    if settings.quantization == "none":
+        model.to(settings.device)
+    # trained in place, so it is a master weight (fcit_app.model.precision)
+    model.model.multi_modal_projector.float()
     return model
 
 

@@ -1,4 +1,4 @@
-"""From a question to token identifiers, in the prompt format of the base's chat template."""
+"""From a question to token identifiers, in the base's prompt format."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, ModelError
 from fcit_app.model.base import SOFT_TOKEN, BaseModel
 
+VICUNA_V1 = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+    "helpful, detailed, and polite answers to the user's questions. "
+    "USER: {image}\n{question} ASSISTANT:"
+)
+"""LLaVA-1.5's own prompt, in training and in evaluation (official code, ``vicuna_v1``).
+
+The chat template that comes with llava-hf/llava-1.5-7b-hf lacks its first two sentences.
+"""
+
 
 def prompt_text(base: BaseModel, question: str) -> str:
     """Write the prompt of one question up to where its answer begins, with one image placeholder.
 
+    In the format of the base's chat template, or in ``VICUNA_V1`` if the base is asked for so.
     Special tokens written in the question are replaced by a blank: a data set must not be able to
     end the prompt early or to add a picture.
     """
     question = _without_special_tokens(base, question)
+    if base.prompt == "vicuna-v1":
+        return VICUNA_V1.format(image=base.processor.image_token, question=question)
     content: Any = [{"type": "image"}, {"type": "text", "text": question}]
     rendered = base.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
+from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor
 
 from fcit_app.data.sample import Sample
@@ -14,6 +16,29 @@ from fcit_app.model.base import BaseModel
 
 _CHUNK = 16
 _DEFAULT_BUDGET = 256 * 2**20
+
+
+def padded_to_square(picture: Image, mean: Sequence[float]) -> Image:
+    """Put a picture in the middle of a square of the image processor's mean colour.
+
+    LLaVA-1.5's ``image_aspect_ratio = pad``; a square picture is returned as it is.
+
+    Parameters
+    ----------
+    picture : Image
+        RGB.
+    mean : Sequence[float]
+        The processor's mean, from 0 to 1; CLIP's gives (122, 116, 104), cut off as in LLaVA.
+    """
+    picture = picture.convert("RGB")
+    width, height = picture.size
+    if width == height:
+        return picture
+    side = max(width, height)
+    red, green, blue = (int(255 * value) for value in mean)
+    square = new_image("RGB", (side, side), (red, green, blue))
+    square.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return square
 
 
 class VisionFeatures:
@@ -75,6 +100,9 @@ class VisionFeatures:
     def _compute(self, samples: Sequence[Sample]) -> list[Tensor]:
         model = self._base.model
         pictures = [sample.picture() for sample in samples]
+        if self._base.pad_to_square:
+            mean = self._base.processor.image_processor.image_mean
+            pictures = [padded_to_square(picture, mean) for picture in pictures]
         pixels = self._base.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
         if len(samples) < _CHUNK:
             filler = pixels.new_zeros((_CHUNK - len(samples), *pixels.shape[1:]))

@@ -55,6 +55,10 @@ class Collator:
             for identifiers, length in encode_dialogues(base, samples)
         ]
 
+    def lengths(self, places: Sequence[int]) -> list[int]:
+        """Tokens of the samples at these places."""
+        return [len(self._rows[place][0]) for place in places]
+
     def batch(self, places: Sequence[int]) -> Batch:
         """Cut the samples at these places, padded on the right to the longest of them.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,9 @@ from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_
 from fcit_app.model.base import BaseModel
 from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
-from fcit_app.train.collate import IGNORED, Batch, Collator, shuffled_batches
+from fcit_app.train.collate import IGNORED, Batch, Collator
 from fcit_app.train.objective import PLAIN, Objective
+from fcit_app.train.steps import parts_of, plan_steps
 
 
 class TrainingError(FcitError):
@@ -36,7 +38,7 @@ class TrainConfig:
     steps : int
         Optimiser steps.
     batch_size : int
-        Samples per step; a smaller shard is used whole in each step.
+        Samples that go through the model together.
     learning_rate, projector_learning_rate : float
         Peak rates of the adapter and of the projector.
     warmup : float
@@ -48,6 +50,14 @@ class TrainConfig:
     proximal_mu : float
         Weight of the proximal term ``mu / 2 * ||w - w_global||^2`` that is added to the loss, with
         ``w_global`` the arrays that training starts from (FedProx, Li et al. 2020, eq. 2).
+    epochs : int
+        Passes over the samples, which replace ``steps``; 0 for none.
+    accumulation : int
+        Batches per step. A smaller shard than all of them is used whole in each step.
+    group_by_length : bool
+        Whether alike rows of a step stand in the same batch, which saves padding.
+    gradient_checkpointing : bool
+        Whether activations are computed again in the backward pass instead of kept.
     """
 
     steps: int
@@ -58,6 +68,10 @@ class TrainConfig:
     weight_decay: float = 0.0
     max_gradient_norm: float | None = 1.0
     proximal_mu: float = 0.0
+    epochs: int = 0
+    accumulation: int = 1
+    group_by_length: bool = False
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +83,8 @@ class FitResult:
     arrays : Arrays
         Trained parameters by wire name, the same names as were given.
     losses : tuple[float, ...]
-        Mean loss per answer token of each step's batch, before that step; without a proximal term
-        or a method's penalty.
+        Mean loss per answer token of each step's samples, before that step; without a proximal
+        term or a method's penalty.
     """
 
     arrays: Arrays
@@ -152,7 +166,11 @@ def fit(
     device = base.device
     losses: list[float] = []
     devices = [device.index or 0] if device.type == "cuda" else []
-    with preserved(base.adapted, handles.values()), torch.random.fork_rng(devices=devices):
+    with (
+        preserved(base.adapted, handles.values()),
+        torch.random.fork_rng(devices=devices),
+        _checkpointing(base, config.gradient_checkpointing),
+    ):
         load_parameters_(handles, arrays, f"starting point of {client}")
         torch.manual_seed(seed)
         base.adapted.requires_grad_(False)
@@ -160,26 +178,30 @@ def fit(
             parameter.requires_grad_(True)
         base.model.train()
         optimizer = _optimizer(handles, config)
-        schedule = LambdaLR(optimizer, _rate(config))
+        size = config.batch_size * config.accumulation
+        plan = plan_steps(len(samples), size, config.steps, config.epochs, seed)
+        schedule = LambdaLR(optimizer, _rate(config.warmup, len(plan)))
         anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
-        batches = shuffled_batches(len(samples), config.batch_size, config.steps, seed)
-        for step, places in enumerate(batches, start=1):
-            chosen = [samples[place] for place in places]
-            features = vision.of(chosen)
-            objective.see(chosen)
-            loss = answer_loss(base, collator.batch(places).to(device), features)
-            losses.append(loss.item())
-            if anchors:
-                loss = loss + config.proximal_mu / 2 * _squared_distance(handles, anchors)
-            penalty = objective.penalty()
-            if penalty is not None:
-                loss = loss + penalty
-            loss.backward()  # type: ignore[no-untyped-call]
+        for step, places in enumerate(plan, start=1):
+            losses.append(0.0)
+            for part in parts_of(collator, places, config.batch_size, config.group_by_length):
+                chosen = [samples[place] for place in part.places]
+                features = vision.of(chosen)
+                objective.see(chosen)
+                loss = answer_loss(base, part.batch.to(device), features) * part.of_tokens
+                losses[-1] += loss.item()
+                if anchors:
+                    distance = _squared_distance(handles, anchors)
+                    loss = loss + config.proximal_mu / 2 * distance * part.of_samples
+                penalty = objective.penalty()
+                if penalty is not None:
+                    loss = loss + penalty * part.of_samples
+                loss.backward()  # type: ignore[no-untyped-call]
             norm = math.inf if config.max_gradient_norm is None else config.max_gradient_norm
             length = torch.nn.utils.clip_grad_norm_(handles.values(), norm)
             if not math.isfinite(losses[-1] + length.item()):
                 raise TrainingError(
-                    f"Training of {client} diverged in step {step} of {config.steps}: its loss is "
+                    f"Training of {client} diverged in step {step} of {len(plan)}: its loss is "
                     f"{losses[-1]}, its gradient's norm {length.item()}. Lower train.lr (now "
                     f"{config.learning_rate}) or train.projector-lr "
                     f"(now {config.projector_learning_rate})."
@@ -188,7 +210,7 @@ def fit(
             schedule.step()
             optimizer.zero_grad()
             if on_step is not None:
-                on_step(step, config.steps, losses[-1])
+                on_step(step, len(plan), losses[-1])
         return FitResult(read_parameters(handles), tuple(losses))
 
 
@@ -218,6 +240,20 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets[wanted])
 
 
+@contextmanager
+def _checkpointing(base: BaseModel, wanted: bool) -> Iterator[None]:
+    """Let the language model compute activations again in the backward pass, if wanted."""
+    if not wanted:
+        yield
+        return
+    # not reentrant: the first layer's input needs no gradient of its own then
+    base.model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        base.model.gradient_checkpointing_disable()
+
+
 def _squared_distance(handles: Mapping[str, Parameter], anchors: Mapping[str, Tensor]) -> Tensor:
     """Squared Euclidean distance of all trained parameters, adapter and projector, to anchors."""
     return torch.stack([(handles[name] - anchors[name]).square().sum() for name in anchors]).sum()
@@ -232,18 +268,18 @@ def _optimizer(handles: Mapping[str, Parameter], config: TrainConfig) -> AdamW:
     return AdamW(groups, weight_decay=config.weight_decay)
 
 
-def _rate(config: TrainConfig) -> Callable[[int], float]:
+def _rate(warmup: float, steps: int) -> Callable[[int], float]:
     """Factor on the learning rates at a step counted from 0.
 
     Never 0: with the few steps of a federated round, a step of the usual warm-up at rate 0 would be
     a noticeable part of them lost.
     """
-    rising = round(config.warmup * config.steps)
+    rising = round(warmup * steps)
 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / (rising + 1)
-        passed = (step - rising) / max(1, config.steps - rising)
+        passed = (step - rising) / max(1, steps - rising)
         return 0.5 * (1.0 + math.cos(math.pi * passed))
 
     return factor

@@ -37,12 +37,15 @@ INSIDE = {
     "evaluate": {"config", "data", "identity", "methods", "model", "runs", "workers"},
     "runs": {"config"},
     "preflight": {"config", "data"},
+    "estimate": {"config", "data", "model"},
     "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
-    "commands": {"config", "data", "doctor", "evaluate", "launch", "model", "report", "runs"},
+    "commands": {
+        *("config", "data", "doctor", "estimate", "evaluate", "launch", "model", "report", "runs"),
+    },
     "cli": {
         *(
             "commands",

@@ -19,7 +19,7 @@ def problems(**flat: object) -> tuple[str, ...]:
 
 
 VALID = st.fixed_dictionaries(
-    {},
+    {"setting": st.just("task")},  # whatever the preset's: `tasks` below are names of tasks
     optional={
         "preset": st.sampled_from(sorted(PRESETS)),
         "method": st.sampled_from(METHODS),
@@ -43,6 +43,10 @@ VALID = st.fixed_dictionaries(
         "evaluate.scoring": st.sampled_from(["paper", "official"]),
         "train.lr": st.floats(1e-8, 1.0),
         "train.rank": st.integers(1, 512),
+        "train.epochs": st.integers(0, 9),
+        "train.gradient-checkpointing": st.booleans(),
+        "model.quantization": st.sampled_from(["none", "nf4", "int8"]),
+        "model.prompt": st.sampled_from(["template", "vicuna-v1"]),
         "identity.encoder": st.sampled_from(
             ["hashed-ngrams", "clip:/a:b", "sentence-transformers:x"]
         ),
@@ -104,7 +108,7 @@ def test_all_problems_are_reported_at_once():
         "nonsense: there is no such key. Keys are: preset, method",
         "train.rnk: there is no such key. Did you mean 'train.rank'?",
         "lr: there is no such key. Did you mean 'train.lr'?",
-        "preset: 'miny' is not allowed; allowed: one of mini, mini-smoke, mini-het. Did you",
+        "preset: 'miny' is not allowed; allowed: one of mini, mini-smoke, mini-het, paper-",
         "Did you mean 'disco'?",
         "beta: 0 is not allowed; allowed: a number above 0.",
         "train.rank: 0 is not allowed; allowed: a whole number, at least 1.",

@@ -27,6 +27,14 @@ def test_names_stay_names(tmp_path):
     assert resolved.model.name == "mini"
 
 
+def test_a_checkpoints_name_stays_unless_it_is_a_folder(tmp_path):
+    config = parse({"model.name": "llava-hf/llava-1.5-7b-hf"})
+    assert resolve_paths(config, tmp_path).model == config.model
+    folder = tmp_path / "llava-hf" / "llava-1.5-7b-hf"
+    folder.mkdir(parents=True)
+    assert resolve_paths(config, tmp_path).model.name == str(folder)
+
+
 def test_a_model_that_is_nowhere_gets_an_absolute_path_too(tmp_path):
     resolved = resolve_paths(parse({"model.name": "llava"}), tmp_path)
     assert resolved.model.name == str(tmp_path / "llava")
@@ -41,6 +49,8 @@ def test_a_model_that_is_nowhere_gets_an_absolute_path_too(tmp_path):
         ({"identity.encoder": "sentence-transformers:all-MiniLM-L6-v2"}, []),
         ({"out": "r"}, []),
         ({"data.root": "data"}, ["data.root"]),
+        ({"model.name": "llava-hf/llava-1.5-7b-hf"}, []),
+        ({"model.name": "./llava-hf/llava"}, ["model.name"]),
     ],
 )
 def test_relative_paths_are_named(tmp_path, monkeypatch, values, keys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fcit_app.config import flatten, parse
+from fcit_app.config import PRESETS, flatten, parse
 from fcit_app.data.load import MiniBenchmark
 from fcit_app.data.stages import client_samples, make_stages
 from fcit_app.errors import ConfigError, DataError
@@ -123,3 +123,23 @@ def test_general_ability_needs_a_base_with_a_skill_set(tmp_path):
     (only,) = problems(evaluate__general=True, model__name=str(tmp_path))
     assert only.startswith("evaluate.general: true is not allowed for the base")
     assert "model.name = mini" in only
+
+
+def test_the_papers_presets_want_data():
+    for preset in (name for name in PRESETS if name.startswith("paper-")):
+        (only,) = problems(50, preset=preset)
+        assert only.startswith(f"data.root: nothing is not allowed with preset {preset}")
+
+
+def test_a_checkpoint_may_have_a_name_and_a_revision(tmp_path):
+    name = "llava-hf/llava-1.5-7b-hf"
+    assert problems(model__name=name, model__revision="main") == []
+    for other in ("mini", str(tmp_path)):
+        (only,) = problems(model__name=other, model__revision="main")
+        assert only.startswith("model.revision: 'main' is not allowed for")
+
+
+def test_no_quantisation_on_the_cpu():
+    (only,) = problems(model__quantization="nf4", model__device="cpu")
+    assert only.startswith("model.quantization: 'nf4' is not allowed on the CPU")
+    assert problems(model__quantization="nf4", model__device="cuda") == []

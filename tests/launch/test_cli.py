@@ -42,7 +42,7 @@ def federation(monkeypatch):
     """Stand in for Flower: write the run folder that a run would leave, and note the call."""
     calls: list[dict] = []
 
-    def run_app(app_dir, run_config, clients, out, console, parallel=None, code=0):
+    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, code=0):
         calls.append({"config": parse(run_config), "clients": clients, "parallel": parallel})
         folder = RunFolder.create(out, run_config, {})
         folder.write_result(make_result(calls[-1]["config"], tasks=["dvqa"], last=50.0))

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from fcit_app.errors import ModelError
 from fcit_app.model.base import BaseModel, load_base
+from fcit_app.model.hub import base_folder
+from fcit_app.model.settings import BaseSettings
 
 
 @pytest.fixture
@@ -110,3 +112,23 @@ def test_a_processor_without_chat_template_is_refused(copied: Path) -> None:
     (copied / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="no chat template"):
         load_base(str(copied))
+
+
+def test_a_checkpoint_that_is_not_in_the_cache_is_told(tmp_path: Path) -> None:
+    wanted = BaseSettings("llava-hf/none-such", revision="abc")
+    with pytest.raises(ModelError, match=r"at revision abc.*hf download .*--local-dir FOLDER"):
+        load_base(wanted)
+
+
+def test_a_checkpoint_in_the_cache_is_found(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    place = tmp_path / "models--llava-hf--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    shutil.copytree(tiny_folder, place / "snapshots" / commit)
+    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert base_folder("llava-hf/tiny") == place / "snapshots" / commit
+    assert base_folder("llava-hf/tiny", "main") == base_folder("llava-hf/tiny")

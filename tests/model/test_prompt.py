@@ -69,3 +69,18 @@ def test_an_over_long_answer_is_cut_but_the_picture_never(tiny_base: BaseModel) 
     identifiers, _ = encode_dialogues(tiny_base, [asking("Which?", answer="word " * 3000)])[0]
     assert len(identifiers) == tiny_base.max_length
     assert identifiers.count(tiny_base.processor.image_token_id) == tiny_base.image_tokens
+
+
+def test_the_prompt_of_llava_15_to_the_letter(tiny_base: BaseModel) -> None:
+    asked = dataclasses.replace(tiny_base, prompt="vicuna-v1")
+    expected = (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the user's questions. USER: <image>\n"
+        "What {is} it?\nOne word. ASSISTANT:"
+    )
+    assert prompt_text(asked, "What {is} it?\nOne word.") == expected
+    identifiers, length = encode_dialogues(asked, [asking("What {is} it?\nOne word.")])[0]
+    # the chat template writes the first token itself, this format leaves it to the tokenizer
+    whole = asked.tokenizer.decode(identifiers).removeprefix("<s>")
+    assert whole == expected.replace("<image>", "<image>" * asked.image_tokens) + " red</s>"
+    assert asked.tokenizer.decode(identifiers[length:]) == " red</s>"

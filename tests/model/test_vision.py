@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_llava import toy_samples
 
 from fcit_app.model.base import BaseModel
 from fcit_app.model.prompt import prompt_text
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import VisionFeatures, padded_to_square
 
 
 @pytest.fixture
@@ -91,3 +95,30 @@ def test_the_towers_mode_is_left_alone(tiny_base: BaseModel) -> None:
         assert tower.training and not features.requires_grad
     finally:
         tower.eval()
+
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+
+
+@pytest.mark.parametrize("size", [(5, 2), (2, 5), (4, 1)])
+def test_padding_puts_the_picture_amid_clips_mean_colour(size: tuple[int, int]) -> None:
+    picture = Image.fromarray(np.full((size[1], size[0], 3), 7, np.uint8))
+    padded = np.asarray(padded_to_square(picture, CLIP_MEAN))
+    side = max(size)
+    assert padded.shape == (side, side, 3)
+    inside = (padded == 7).all(axis=2)
+    assert inside.sum() == size[0] * size[1]
+    assert (padded[~inside] == (122, 116, 104)).all()
+    rows, columns = np.nonzero(inside)
+    assert (columns.min(), rows.min()) == ((side - size[0]) // 2, (side - size[1]) // 2)
+
+
+def test_only_pictures_that_are_no_squares_are_padded(tiny_base: BaseModel) -> None:
+    padding = dataclasses.replace(tiny_base, pad_to_square=True)
+    square = toy_samples(2)
+    assert torch.equal(VisionFeatures(padding).of(square), VisionFeatures(tiny_base).of(square))
+    wide = Image.new("RGB", (48, 24), "red")
+    samples = [dataclasses.replace(square[0], identifier="wide", picture=lambda: wide)]
+    assert not torch.equal(
+        VisionFeatures(padding).of(samples), VisionFeatures(tiny_base).of(samples)
+    )

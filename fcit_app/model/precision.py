@@ -1,0 +1,103 @@
+"""Where a base runs and in which numbers: device, precision and quantisation of frozen weights.
+
+What is trained, the adapters and the projector, is float32 whatever the base is: these are the
+master weights, and what travels. PEFT casts a layer's input to the adapter's float32 and its output
+back to the base's type; ``BaseModel.embed`` does the same around the projector. So no autocast is
+needed, and on a float32 base none of these casts changes a bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from fcit_app.errors import ModelError
+from fcit_app.model.settings import BaseSettings
+
+UNQUANTIZED = ["vision_tower", "multi_modal_projector", "lm_head"]
+"""Modules that keep their precision: one is trained, the others are small and delicate."""
+
+_INSTALL = 'pip install "bitsandbytes>=0.50,<0.51"'
+
+
+def resolved(settings: BaseSettings) -> BaseSettings:
+    """Replace ``auto`` by what it means on this machine.
+
+    Raises
+    ------
+    ModelError
+        If a GPU is asked for and there is none, or quantisation where it cannot be had.
+    """
+    there = torch.cuda.is_available()
+    if settings.device == "cuda" and not there:
+        raise ModelError(
+            "model.device is 'cuda', but this process sees no CUDA device. Install a CUDA build of "
+            "torch, give the clients a share of the GPU (fcit run --client-gpus 1), or set "
+            "model.device = cpu."
+        )
+    device = "cuda" if there and settings.device != "cpu" else "cpu"
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if device == "cuda" else "float32"
+    if settings.quantization != "none":
+        _check_quantization(settings.quantization, device)
+    return replace(settings, device="cuda" if device == "cuda" else "cpu", dtype=dtype)
+
+
+def gpu_bytes() -> int | None:
+    """Memory of the first GPU in bytes; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def torch_dtype(settings: BaseSettings) -> torch.dtype:
+    """Precision of the frozen weights, of settings without ``auto``."""
+    return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+
+
+def loading_options(settings: BaseSettings) -> dict[str, Any]:
+    """Arguments of transformers' ``from_pretrained`` for settings without ``auto``.
+
+    4 bits are NF4 with doubly quantised constants, as in QLoRA (Dettmers et al. 2023); products
+    are computed in the base's precision.
+    """
+    options: dict[str, Any] = {
+        "dtype": torch_dtype(settings),
+        "attn_implementation": settings.attention,
+    }
+    if settings.quantization == "none":
+        return options
+    configuration: Any = BitsAndBytesConfig
+    if settings.quantization == "nf4":
+        packed = configuration(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch_dtype(settings),
+            llm_int8_skip_modules=UNQUANTIZED,
+        )
+    else:
+        packed = configuration(load_in_8bit=True, llm_int8_skip_modules=UNQUANTIZED)
+    return {**options, "quantization_config": packed, "device_map": {"": settings.device}}
+
+
+def _check_quantization(kind: str, device: str) -> None:
+    if device == "cpu":
+        # bitsandbytes packs 4-bit weights anew in a CPU's first evaluation, and gradients through
+        # them are wrong from then on, with a right loss (measured with 0.50.2, AVX512-BF16).
+        raise ModelError(
+            f"model.quantization is '{kind}', but the base runs on the CPU, where bitsandbytes "
+            "gives wrong gradients without an error. Set model.quantization = none, or run where "
+            "there is a CUDA device."
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"model.quantization is '{kind}', which needs the package bitsandbytes. Install it "
+            f"with: {_INSTALL} (or this package with its extra: fcit-disco[quantization]); or set "
+            "model.quantization = none."
+        )
