@@ -92,6 +92,8 @@ def run(
     config = resolve_paths(parse(given, [_check_aggregator, partial(foreseen, clients=clients)]))
     if config.federated:
         find_app_dir()
+        if client_gpus:
+            _check_gpu(config, client_gpus)
     if config.model.name == "mini":
         mini_path()
     folder, stages = Path(config.out), len(make_stages(config))
@@ -156,6 +158,14 @@ def _run_federated(
         parallel=config.clients_per_round,
         client_gpus=client_gpus,
     )
+
+
+def _check_gpu(config: RunConfig, client_gpus: float) -> None:
+    """Ask torch for the GPU; without one wanted nobody has to wait for torch."""
+    from fcit_app.estimate import check_gpu
+    from fcit_app.model.precision import gpu_bytes
+
+    check_gpu(config, client_gpus, gpu_bytes())
 
 
 def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from fcit_app.config import RunConfig
 from fcit_app.data.stages import make_stages
 from fcit_app.errors import ConfigError
-from fcit_app.model.sizes import ModelSizes
+from fcit_app.model.sizes import ModelSizes, model_sizes
 
 HEADER = 128
 """Bytes before each array's numbers on the wire (NumPy's format, as Flower uses it)."""
@@ -134,6 +134,38 @@ def training_memory(config: RunConfig, sizes: ModelSizes, on_gpu: bool) -> int:
     reserve = _RESERVE if on_gpu else 0
     weights = frozen_weights(config, sizes, on_gpu)
     return round(weights + 20 * trained + activations + logits + reserve)
+
+
+def check_gpu(config: RunConfig, client_gpus: float, available: int | None) -> None:
+    """Refuse, before anything starts, a simulation whose clients cannot train on this GPU.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration; methods that are not estimated pass.
+    client_gpus : float
+        GPUs of each client, or a share of one; 0 leaves clients to the CPU.
+    available : int or None
+        Memory of a GPU in bytes; None without one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no GPU, or training needs more than a client's share of it.
+    """
+    if client_gpus <= 0:
+        return
+    if available is None:
+        raise ConfigError(
+            f"--client-gpus: {client_gpus} is not allowed, since torch sees no GPU on this machine;"
+            " allowed: 0. Install a CUDA build of torch, or leave the option out."
+        )
+    if config.method not in _ESTIMATED or config.model.device == "cpu":
+        return
+    sizes = model_sizes(config.model.name, config.model.revision)
+    needed, share = training_memory(config, sizes, True), round(min(client_gpus, 1) * available)
+    if needed > share:
+        raise ConfigError(f"--client-gpus: {advice(config, needed, share)}")
 
 
 def advice(config: RunConfig, needed: int, available: int) -> str:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_llava import toy_samples
 
 from fcit_app.errors import ModelError
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.hub import base_folder
+from fcit_app.model.prompt import prompt_text
 from fcit_app.model.settings import BaseSettings
+from fcit_app.model.vision import VisionFeatures
 
 
 @pytest.fixture
@@ -132,3 +135,30 @@ def test_a_checkpoint_in_the_cache_is_found(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert base_folder("llava-hf/tiny") == place / "snapshots" / commit
     assert base_folder("llava-hf/tiny", "main") == base_folder("llava-hf/tiny")
+
+
+def test_the_file_layout_of_llava_hf_is_read(tiny_folder: Path, copied: Path) -> None:
+    """Older names of weights and files, as in llava-hf/llava-1.5-7b-hf."""
+    former = {"vision_tower.": "vision_tower.vision_model."}
+    tensors = {
+        next((k.replace(a, b) for a, b in former.items() if k.startswith(a)), k): tensor
+        for k, tensor in load_file(copied / "model.safetensors").items()
+    }
+    assert any(name.startswith("language_model.model.layers.0.mlp") for name in tensors)
+    save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
+    processor = json.loads((copied / "processor_config.json").read_text())
+    pictures = {**processor.pop("image_processor"), "image_processor_type": "CLIPImageProcessor"}
+    (copied / "preprocessor_config.json").write_text(json.dumps(pictures))
+    (copied / "processor_config.json").write_text(json.dumps(processor))
+    template = copied / "chat_template.jinja"
+    (copied / "chat_template.json").write_text(json.dumps({"chat_template": template.read_text()}))
+    template.unlink()
+    base = load_base(str(copied))
+    fresh = load_base(str(tiny_folder))
+    assert all(
+        torch.equal(tensor, base.model.state_dict()[name])
+        for name, tensor in fresh.model.state_dict().items()
+    )
+    samples = toy_samples(2)
+    assert torch.equal(VisionFeatures(base).of(samples), VisionFeatures(fresh).of(samples))
+    assert prompt_text(base, "What?") == prompt_text(fresh, "What?")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fcit_app.cli import app
 from fcit_app.config import parse
 from fcit_app.errors import ConfigError, ModelError
-from fcit_app.estimate import estimate, frozen_weights, training_memory
+from fcit_app.estimate import check_gpu, estimate, frozen_weights, training_memory
 from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters, wrap
 from fcit_app.model.sizes import LLAVA_15_7B, ModelSizes, model_sizes
 
@@ -82,6 +82,16 @@ def test_weights_by_precision(llava):
 def test_other_methods_are_not_estimated(llava):
     with pytest.raises(ConfigError, match="method: 'ewc' is not allowed for an estimate"):
         estimate(parse({"method": "ewc"}), llava, on_gpu=False)
+
+
+def test_a_run_that_cannot_fit_is_refused_at_the_start():
+    config = parse({"preset": "paper-task-hom"})
+    check_gpu(config, 0.0, None)
+    check_gpu(config, 1.0, 40 * 2**30)
+    with pytest.raises(ConfigError, match=r"--client-gpus: 1\.0 is not allowed.*sees no GPU"):
+        check_gpu(config, 1.0, None)
+    with pytest.raises(ConfigError, match=r"needs about .* there are 20\.0 GiB.*nf4"):
+        check_gpu(config, 0.5, 40 * 2**30)
 
 
 def test_the_command_refuses_what_cannot_fit():
