@@ -9,7 +9,15 @@ from fcit_app.runs.differences import (
     refuse,
 )
 from fcit_app.runs.environment import describe_environment
-from fcit_app.runs.folder import RESUME, RunFolder, check_free, finished_runs, replacing, writing
+from fcit_app.runs.folder import (
+    RESUME,
+    RunFolder,
+    check_free,
+    finished_runs,
+    how_to_go_on,
+    replacing,
+    writing,
+)
 from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
 from fcit_app.runs.result import RunResult, make_result, read_result
 from fcit_app.runs.state_file import SavedState
@@ -29,6 +37,7 @@ __all__ = [
     "environment_differences",
     "events_that_stand",
     "finished_runs",
+    "how_to_go_on",
     "make_result",
     "read_analysis",
     "read_ledger",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -232,6 +233,25 @@ def finished_runs(paths: Iterable[Path]) -> list[Path]:
             )
         found += runs
     return list(dict.fromkeys(found))
+
+
+def how_to_go_on(path: Path) -> str:
+    """Say how far a run that has stopped was saved, and how to go on with it; empty if it cannot.
+
+    Parameters
+    ----------
+    path : Path
+        Where its folder is, if it came so far.
+    """
+    if not (path / "config.json").is_file() or (path / "result.json").is_file():
+        return ""
+    go_on = f"`fcit run --resume {shlex.quote(str(path))}`"
+    place = path / "state" / "round.json"
+    if not place.is_file():
+        return f"No round had been saved; {go_on} begins it anew."
+    meta = read_json(place)
+    step = ", evaluated" if meta.get("step") == "evaluated" else ""
+    return f"Saved up to stage {meta['stage']}, round {meta['round']}{step}; go on with {go_on}."
 
 
 @contextmanager
