@@ -284,7 +284,7 @@ def _merge(options: dict[str, str | None], assignments: list[str]) -> dict[str, 
 def _settings_of(
     path: Path, given: Mapping[str, Scalar], allow: bool
 ) -> tuple[dict[str, Scalar], int | None]:
-    """Give the settings of a run that goes on, its own but for those given, and its clients' number.
+    """Give a resumed run's settings, its own but for those given, and how many clients it has.
 
     What does not go together is told here already; the server compares the rest.
     """

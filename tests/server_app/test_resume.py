@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from app_runs import events, run_config, serve
@@ -263,6 +264,22 @@ def test_what_an_aggregator_cannot_keep_is_told_once_and_asked_about(
         resumed(config, folder)
     resumed(config, folder, **{"resume-allow": True})
     assert folder.read_result().last is not None
+
+
+def test_a_run_saved_in_format_1_can_still_go_on(tiny_folder, tmp_path, monkeypatch):
+    """The folder beside this file was left by the first version that could resume.
+
+    Its data are not compared: another way to draw the mini benchmark is no other format.
+    """
+    shutil.copytree(Path(__file__).with_name("run_of_format_1"), tmp_path / "run")
+    place = tmp_path / "run" / "config.json"
+    config = {**json.loads(place.read_text()), "model.name": str(tiny_folder)}
+    place.write_text(json.dumps(config))
+    monkeypatch.setattr("server_app.app.same_data", lambda *arguments: None)
+    folder = resumed(config, RunFolder(tmp_path / "run"), **{"resume-allow": True})
+    assert [len(row) for row in folder.read_result().accuracy] == [1, 2]
+    (event,) = events(folder, "run-resumed")
+    assert (event["stage"], event["round"], event["step"]) == (2, 1, "round")
 
 
 def test_provenance_is_what_is_compared():
