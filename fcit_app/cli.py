@@ -118,8 +118,8 @@ def run(
             else _run_reference(config, folder, console)
         )
     if code:
-        if config.federated:
-            console.print(how_to_go_on(folder), highlight=False, soft_wrap=True, markup=False)
+        if config.federated and (how := how_to_go_on(folder)):
+            console.print(how, highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(code)
     _summarise(read_result(folder), folder, as_json)
 

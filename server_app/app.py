@@ -25,6 +25,7 @@ from fcit_app.runs import (
 )
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients
+from server_app.place import EVALUATED, FINISHED, ROUND
 from server_app.plan import plan_round
 from server_app.resume import open_run, same_clients, same_data
 from strategies.aggregators import check_aggregator
@@ -201,10 +202,10 @@ def _run_stages(
             if not done.covers(stage.number, number):
                 save = partial(checkpoint.save, stage=stage, number=number)
                 arrays = federation.train_round(arrays, stage, number, save)
-        if federation.wants_finish and not done.covers(stage.number, "finished"):
+        if federation.wants_finish and not done.covers(stage.number, FINISHED):
             arrays = federation.finish_stage(arrays, stage)
-            checkpoint.save(arrays, stage, config.rounds, "finished")
-        if not done.covers(stage.number, "evaluated"):
+            checkpoint.save(arrays, stage, config.rounds, FINISHED)
+        if not done.covers(stage.number, EVALUATED):
             analysis = learning.evaluate(
                 arrays,
                 stage,
@@ -214,7 +215,7 @@ def _run_stages(
                 last=stage is stages[-1],
             )
             folder.write_analysis(analysis)
-            checkpoint.save(arrays, stage, config.rounds, "evaluated")
+            checkpoint.save(arrays, stage, config.rounds, EVALUATED)
     return arrays
 
 
@@ -223,7 +224,7 @@ def _resumed(
 ) -> dict[str, Any]:
     """Say in the ledger where a run goes on, and which of its events the state stands for."""
     if saved is None:
-        return {"stage": 1, "round": 0, "step": "round", "events": 0, "accepted": list(accepted)}
+        return {"stage": 1, "round": 0, "step": ROUND, "events": 0, "accepted": list(accepted)}
     meta, events = saved.meta, saved.meta[RESUME]["events"]
     place = {key: meta[key] for key in ("stage", "round", "step")}
     # A round is saved before it is reported, for its report tells how long saving took.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import ArrayRecord
@@ -15,38 +14,9 @@ from fcit_app.runs import RESUME, RunFolder, SavedState
 from server_app.journal import Journal
 from server_app.learning import Learning
 from server_app.loop import Federation
+from server_app.place import ROUND, Place
 from server_app.totals import Totals
 from strategies.snapshot import pack, restore, state_of, unpack
-
-FINISHED, EVALUATED = "finished", "evaluated"
-"""Steps of a stage after its last round: what ``finish_stage`` asks, and the evaluation."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """How far a run is.
-
-    Parameters
-    ----------
-    stage : int
-        From 1; 0 before all.
-    round : int
-        The latest round of the stage that is done.
-    step : str
-        ``round``, or the step after the last round that is done.
-    """
-
-    stage: int = 0
-    round: int = 0
-    step: str = "round"
-
-    def covers(self, stage: int, step: int | str) -> bool:
-        """Whether a step of a stage (a round's number, ``FINISHED``, ``EVALUATED``) is done."""
-        if stage != self.stage:
-            return stage < self.stage
-        if isinstance(step, int):
-            return step <= self.round
-        return self.step == EVALUATED or step == self.step
 
 
 class Checkpoint:
@@ -69,8 +39,6 @@ class Checkpoint:
     ----------
     place : Place
         Where the run that goes on was.
-    seconds : float
-        Seconds since the run began, without the pauses.
     """
 
     def __init__(
@@ -96,7 +64,7 @@ class Checkpoint:
         """Seconds since the run began, without the pauses."""
         return self._before + time.perf_counter() - self._started
 
-    def save(self, arrays: ArrayRecord, stage: Stage, number: int, step: str = "round") -> None:
+    def save(self, arrays: ArrayRecord, stage: Stage, number: int, step: str = ROUND) -> None:
         """Keep the run as it is after a step.
 
         Parameters
@@ -108,7 +76,7 @@ class Checkpoint:
         number : int
             The latest round.
         step : str
-            See ``Place``.
+            ``ROUND``, ``FINISHED`` or ``EVALUATED`` (``server_app.place``).
         """
         bank, meta = self._learning.facts(arrays)
         packed = pack(

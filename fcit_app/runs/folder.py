@@ -200,7 +200,7 @@ def check_free(path: Path) -> None:
     if "config.json" in held:
         config = read_json(path / "config.json")
         what = f"method {config.get('method')}, preset {config.get('preset')}"
-        done = "finished" if "result.json" in held else "unfinished"
+        done = "finished" if "result.json" in held else "unfinished: --resume goes on with it"
         raise RunFolderError(
             f"{path} already holds another run ({what}, {done}). Choose another --out, or "
             "replace it with --force."
