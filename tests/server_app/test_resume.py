@@ -144,6 +144,16 @@ def test_stopped_at_any_other_step(whole, tmp_path, monkeypatch, step):
     assert len({m.metadata.group_id for m in grid.sent_of("train")}) == rounds
 
 
+def test_stopped_twice(whole, tmp_path, monkeypatch):
+    config, expected, _ = whole("finetune-fedyogi")
+    mine = {**config, "out": str(tmp_path / "run")}
+    folder, _ = interrupted(mine, 1, monkeypatch)
+    again = {**mine, "resume": mine["out"]}
+    _, saved = interrupted(again, 3, monkeypatch)
+    assert saved == STEPS[1:4]
+    assert everything(resumed(mine, folder)) == everything(expected)
+
+
 def test_stopped_before_anything_was_saved(whole, tmp_path, monkeypatch):
     config, expected, _ = whole("disco-fedavg")
     mine = {**config, "out": str(tmp_path / "run")}

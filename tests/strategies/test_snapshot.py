@@ -22,9 +22,11 @@ from flwr.serverapp.strategy import FedAvg
 from in_process_grid import InProcessGrid
 
 from fcit_app.errors import RunFolderError
+from fcit_app.identity.tokens import IdentityToken
 from strategies import initial_single
 from strategies.aggregators import check_aggregator, make_aggregator
 from strategies.snapshot import pack, restore, state_of, unkeepable, unpack
+from strategies.stage import StageClients
 
 CLIENTS = [0, 1, 2, 3, 4]
 
@@ -109,6 +111,21 @@ def test_disco_goes_on_in_the_middle_of_a_stage(name):
     assert as_bits(play(two, later, arrays, stage=2, rounds=2, first_round=4)) == as_bits(expected)
     assert later.sent_of("query.identity") == []
     assert bits(two.state_dict()) == bits(one.state_dict())
+
+
+def test_a_lesson_that_was_put_aside_comes_back_after_a_restart():
+    token, *parts = (IdentityToken(np.arange(4, dtype=np.float32), 3) for _ in range(3))
+    parted = IdentityToken(np.full(4, 6.0, np.float32), 6, tuple(parts))
+    stage = StageClients(2, tokens={0: token, 1: parted}, counted={0, 1}, lessons={0: "a", 1: "a"})
+    stage.turn_to({0: "b"}, {0: 5, 1: 5}, [5])
+    again = StageClients.restored(kept(stage.state_dict()))
+    assert bits(again.state_dict()) == bits(stage.state_dict())
+    assert again.tokens.keys() == again.counted == {1}
+    assignment = {1: 5}
+    again.turn_to({0: "a"}, assignment, [5])
+    assert (assignment, again.counted) == ({0: 5, 1: 5}, {0, 1})
+    assert again.tokens[0].total.tobytes() == token.total.tobytes()
+    assert [part.count for part in again.tokens[1].prototypes] == [3, 3]
 
 
 def test_values_keep_bits_types_and_order():
