@@ -21,7 +21,7 @@ from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
-from fcit_app.errors import FcitError
+from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
     from fcit_app.config import RunConfig, Scalar
@@ -63,7 +63,17 @@ def run(
         Path | None,
         typer.Option(help="Run folder; by default runs/PRESET/METHOD.", show_default=False),
     ] = None,
-    clients: Annotated[int, typer.Option(min=1, help="Clients of the federation.")] = 5,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on with the run in this folder, as it was set up."),
+    ] = None,
+    allow: Annotated[
+        bool, typer.Option("--allow", help="With --resume: accept harmless differences.")
+    ] = False,
+    clients: Annotated[
+        int | None,
+        typer.Option(min=1, help="Clients of the federation: 5, or the resumed run's."),
+    ] = None,
     client_gpus: Annotated[
         float,
         typer.Option(min=0, help="GPUs of each client that trains, or a share of one, as 0.5."),
@@ -85,10 +95,18 @@ def run(
     from fcit_app.launch import find_app_dir
     from fcit_app.model.weights import mini_path
     from fcit_app.preflight import foreseen
-    from fcit_app.runs import check_free, read_result, replacing
+    from fcit_app.runs import check_free, how_to_go_on, read_result, replacing
 
     options = {"preset": preset, "method": method, "out": None if out is None else str(out)}
     given = merged(options, assignments or [])
+    if allow and not resume:
+        raise ConfigError("--allow goes with --resume alone. Leave it out.")
+    if resume:
+        if force:
+            raise ConfigError("--force replaces a run and --resume goes on with it. Keep one.")
+        given, own_clients = _settings_of(resume, given, allow)
+        clients = clients or own_clients
+    clients = clients or 5
     config = resolve_paths(parse(given, [_check_aggregator, partial(foreseen, clients=clients)]))
     if config.federated:
         find_app_dir()
@@ -98,8 +116,13 @@ def run(
         mini_path()
     folder, stages = Path(config.out), len(make_stages(config))
     console = Console(stderr=True)
+    if resume and (folder / "result.json").is_file():
+        console.print("The run has finished; there is nothing left to do.")
+        _summarise(read_result(folder), folder, as_json)
+        return
     with replacing(folder) if force else nullcontext():
-        check_free(folder)
+        if not resume:
+            check_free(folder)
         console.print(
             f"[bold]{config.method}[/bold] · preset {config.preset} · {stages} stages "
             f"· seed {config.seed}",
@@ -111,12 +134,10 @@ def run(
             else _run_reference(config, folder, console)
         )
     if code:
+        if config.federated and (how := how_to_go_on(folder)):
+            console.print(how, highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(code)
-    result = read_result(folder)
-    if as_json:
-        typer.echo(result.model_dump_json(indent=2))
-    else:
-        _summarise(result, folder)
+    _summarise(read_result(folder), folder, as_json)
 
 
 for _command in COMMANDS:
@@ -132,6 +153,26 @@ def main() -> None:
             f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(USER_ERROR)
+
+
+def _settings_of(
+    path: Path, given: Mapping[str, Scalar], allow: bool
+) -> tuple[dict[str, Scalar], int | None]:
+    """Give a resumed run's settings, its own but for those given, and how many clients it has.
+
+    What does not go together is told here already; the server compares the rest.
+    """
+    from fcit_app.config import flatten, parse
+    from fcit_app.runs import RESUME, RunFolder, config_differences, refuse
+    from fcit_app.runs.differences import PLACES
+
+    folder = RunFolder(path)
+    own = {key: value for key, value in folder.read_config().items() if key not in PLACES}
+    settings = {**own, **given, "resume": str(path), "resume-allow": allow}
+    now = flatten(parse(settings))
+    refuse(folder.path, config_differences(flatten(parse(own)), now), allow)
+    saved = folder.read_state() if folder.has_state else None
+    return settings, saved.meta.get(RESUME, {}).get("shares") if saved else None
 
 
 def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
@@ -208,10 +249,13 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
     return 0
 
 
-def _summarise(result: RunResult, folder: Path) -> None:
-    """Print the headline numbers, time and traffic, and where the run lies."""
+def _summarise(result: RunResult, folder: Path, as_json: bool) -> None:
+    """Print the headline numbers, time and traffic, and where the run lies; or all as JSON."""
     from fcit_app.runs.progress import duration
 
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+        return
     shown = {"Last": result.last, "Avg": result.avg, "backward transfer": result.backward_transfer}
     numbers = [f"{name} {value:.1f}" for name, value in shown.items() if value is not None]
     typer.echo(" · ".join([result.method, *numbers]))

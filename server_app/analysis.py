@@ -42,6 +42,14 @@ class Analysis:
         self._general = _ability(general)
         self._stages: list[StageAnalysis] = []
 
+    @classmethod
+    def restored(cls, found: RunAnalysis) -> Analysis:
+        """Go on with an analysis that was saved."""
+        analysis = cls(found.tasks, found.unseen, found.zero_shot, None)
+        analysis._general = found.general
+        analysis._stages = list(found.stages)
+        return analysis
+
     def add(
         self,
         scores: Sequence[TaskScore],

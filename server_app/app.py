@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from flwr.app import Context
+from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
 from fcit_app.config import RunConfig, flatten, parse, relative_paths, resolve_paths
@@ -15,11 +15,25 @@ from fcit_app.data.catalogue import never_trained
 from fcit_app.data.stages import Stage, make_stages, tasks_seen
 from fcit_app.errors import reason_of
 from fcit_app.preflight import foreseen
-from fcit_app.runs import RunFolder, check_free, describe_environment, make_result
+from fcit_app.runs import (
+    RESUME,
+    RunFolder,
+    SavedState,
+    check_free,
+    describe_environment,
+    make_result,
+)
 from server_app.journal import LOGGER, Journal
-from server_app.nodes import gather_clients, prepare_clients
+from server_app.nodes import ClientNodes, gather_clients, prepare_clients
+from server_app.place import EVALUATED, FINISHED, ROUND
 from server_app.plan import plan_round
+from server_app.resume import open_run, same_clients, same_data
 from strategies.aggregators import check_aggregator
+
+if TYPE_CHECKING:  # they import torch
+    from server_app.checkpoint import Checkpoint
+    from server_app.learning import Learning
+    from server_app.loop import Federation
 
 app = ServerApp()
 
@@ -36,21 +50,34 @@ def main(grid: Grid, context: Context) -> None:
     """
     checks = [check_aggregator, relative_paths, foreseen]
     config = resolve_paths(parse(context.run_config, checks))
-    check_free(Path(config.out))
-    nodes: dict[int, int] = {}
+    folder: RunFolder | None = None
+    saved: SavedState | None = None
+    accepted: list[str] = []
+    if config.resume:
+        folder, saved, accepted = open_run(config)
+        if folder.has_result:
+            LOGGER.info("The run in %s has finished; there is nothing left to do", folder.path)
+            return
+    else:
+        check_free(Path(config.out))
+    nodes = ClientNodes({}, 0)
     if config.federated:
         nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
+        if saved:
+            nodes = ClientNodes(same_clients(nodes, nodes.shares, saved), nodes.shares)
     from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
     load_base(config.model)
     load_encoder(config.identity.encoder)
-    folder = RunFolder.create(config.out, flatten(config), describe_environment())
+    if folder is None:
+        folder = RunFolder.create(config.out, flatten(config), describe_environment())
+    folder.ledger.cut_torn_line()
     LOGGER.info("The run's folder is %s", folder.path)
     journal = Journal(folder)
     if config.federated:
         try:
-            run_federated(grid, nodes, config, folder, journal)
+            run_federated(grid, nodes, config, folder, journal, saved, accepted)
         except Exception as error:
             journal.write("run-failed", reason=reason_of(error))
             raise
@@ -65,10 +92,12 @@ def main(grid: Grid, context: Context) -> None:
 
 def run_federated(
     grid: Grid,
-    nodes: Mapping[int, int],
+    nodes: ClientNodes,
     config: RunConfig,
     folder: RunFolder,
     journal: Journal,
+    saved: SavedState | None = None,
+    accepted: Sequence[str] = (),
 ) -> None:
     """Drive all stages of a federated method and write its result.
 
@@ -76,7 +105,7 @@ def run_federated(
     ----------
     grid : Grid
         Flower's grid.
-    nodes : Mapping[int, int]
+    nodes : ClientNodes
         Client to node.
     config : RunConfig
         The run's configuration; its method is a federated one.
@@ -84,6 +113,10 @@ def run_federated(
         Where state, result and report go.
     journal : Journal
         Where events go.
+    saved : SavedState, optional
+        What the run goes on from; from the beginning if None.
+    accepted : Sequence[str]
+        What differs from before the run was interrupted.
 
     Raises
     ------
@@ -91,46 +124,42 @@ def run_federated(
         If the run cannot go on; says why and how to mend it.
     """
     # Only now: they import torch and matplotlib.
+    from fcit_app.data.fingerprint import data_fingerprint
     from fcit_app.data.load import load_benchmark
     from fcit_app.report import write_report
+    from server_app.checkpoint import Checkpoint
     from server_app.learning import Learning
     from server_app.loop import Federation
 
-    started = time.perf_counter()
     stages = make_stages(config)
     tasks = tasks_seen(stages, len(stages))
-    journal.write(
-        "run-started",
-        method=config.method,
-        stages=[stage.name for stage in stages],
-        rounds=config.rounds,
-        clients=len(nodes),
-        columns=[len(tasks_asked(config, stages, stage.number)) for stage in stages],
-    )
+    begun = {
+        "method": config.method,
+        "stages": [stage.name for stage in stages],
+        "rounds": config.rounds,
+        "clients": len(nodes),
+        "columns": [len(tasks_asked(config, stages, stage.number)) for stage in stages],
+    }
+    if not config.resume:
+        journal.write("run-started", **begun)
     first = plan_round(config, nodes, stages[0], 1).participants
     prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
-    learning = Learning(config, load_benchmark(config), journal)
+    benchmark = load_benchmark(config)
+    asked = tasks_asked(config, stages, len(stages))
+    data = data_fingerprint(config, benchmark, asked, nodes.shares)
+    if saved:
+        same_data(folder, saved, data)
+    learning = Learning(config, benchmark, journal)
     learning.strategy.summary()
-    learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
     federation = Federation(grid, nodes, learning.strategy, config, journal)
-    arrays = learning.initial
-    for stage in stages:
-        # In the ledger, so that a run can be told without its scenario's file.
-        lessons = {} if config.scenario == "hom" else {"lessons": stage.timetable.facts()}
-        journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks), **lessons)
-        for number in range(1, config.rounds + 1):
-            save = partial(learning.save, folder, stage, number)
-            arrays = federation.train_round(arrays, stage, number, save)
-        arrays = federation.finish_stage(arrays, stage)
-        analysis = learning.evaluate(
-            arrays,
-            stage,
-            tasks_asked(config, stages, stage.number),
-            seen=len(tasks_seen(stages, stage.number)),
-            trained=federation.totals.tasks_of_subspaces(),
-            last=stage is stages[-1],
-        )
-        folder.write_analysis(analysis)
+    facts = {"clients": list(nodes), "shares": nodes.shares, "data": data}
+    checkpoint = Checkpoint(folder, learning, federation, journal, facts)
+    arrays = checkpoint.load(saved) if saved else learning.initial
+    if config.resume:
+        journal.write("run-resumed", **begun, **_resumed(folder, saved, accepted))
+    if saved is None:
+        learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
+    arrays = _run_stages(config, stages, folder, journal, learning, federation, checkpoint, arrays)
     totals = federation.totals
     result = make_result(
         config,
@@ -141,7 +170,7 @@ def run_federated(
             "train": totals.seconds["train"],
             "aggregate": totals.seconds["aggregate"],
             "evaluate": learning.evaluate_seconds,
-            "total": time.perf_counter() - started,
+            "total": checkpoint.seconds,
         },
         traffic={"up": totals.up, "down": totals.down},
     )
@@ -150,6 +179,60 @@ def run_federated(
     journal.say(totals.overhead())
     finished = ("last", "avg", "seconds", "bytes")
     journal.write("run-finished", **{key: result[key] for key in finished})
+
+
+def _run_stages(
+    config: RunConfig,
+    stages: Sequence[Stage],
+    folder: RunFolder,
+    journal: Journal,
+    learning: Learning,
+    federation: Federation,
+    checkpoint: Checkpoint,
+    arrays: ArrayRecord,
+) -> ArrayRecord:
+    """Do what is left to do of all stages, keeping the run after each step."""
+    done = checkpoint.place
+    for stage in stages:
+        if not done.covers(stage.number, 1):
+            # In the ledger, so that a run can be told without its scenario's file.
+            lessons = {} if config.scenario == "hom" else {"lessons": stage.timetable.facts()}
+            journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks), **lessons)
+        for number in range(1, config.rounds + 1):
+            if not done.covers(stage.number, number):
+                save = partial(checkpoint.save, stage=stage, number=number)
+                arrays = federation.train_round(arrays, stage, number, save)
+        if federation.wants_finish and not done.covers(stage.number, FINISHED):
+            arrays = federation.finish_stage(arrays, stage)
+            checkpoint.save(arrays, stage, config.rounds, FINISHED)
+        if not done.covers(stage.number, EVALUATED):
+            analysis = learning.evaluate(
+                arrays,
+                stage,
+                tasks_asked(config, stages, stage.number),
+                seen=len(tasks_seen(stages, stage.number)),
+                trained=federation.totals.tasks_of_subspaces(),
+                last=stage is stages[-1],
+            )
+            folder.write_analysis(analysis)
+            checkpoint.save(arrays, stage, config.rounds, EVALUATED)
+    return arrays
+
+
+def _resumed(
+    folder: RunFolder, saved: SavedState | None, accepted: Sequence[str]
+) -> dict[str, Any]:
+    """Say in the ledger where a run goes on, and which of its events the state stands for."""
+    if saved is None:
+        return {"stage": 1, "round": 0, "step": ROUND, "events": 0, "accepted": list(accepted)}
+    meta, events = saved.meta, saved.meta[RESUME]["events"]
+    place = {key: meta[key] for key in ("stage", "round", "step")}
+    # A round is saved before it is reported, for its report tells how long saving took.
+    following = folder.ledger.read()[events : events + 1]
+    if any(event["event"] == "round-finished" for event in following):
+        events += 1
+    note = {"note": saved.note} if saved.note else {}
+    return {**place, "events": events, "accepted": list(accepted), **note}
 
 
 def tasks_asked(config: RunConfig, stages: Sequence[Stage], until: int) -> tuple[str, ...]:

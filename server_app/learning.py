@@ -19,7 +19,7 @@ from fcit_app.evaluate.summary import summarise
 from fcit_app.methods import load_method
 from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
-from fcit_app.runs import RunAnalysis, RunFolder
+from fcit_app.runs import RunAnalysis
 from server_app.analysis import Analysis
 from server_app.journal import Journal
 from strategies.methods import METHODS
@@ -149,17 +149,26 @@ class Learning:
         """Give the accuracy matrix with its summaries, as ``make_result`` takes them."""
         return {"zero_shot": self._zero_shot, **summarise(self._accuracy)}
 
-    def save(self, folder: RunFolder, stage: Stage, number: int, arrays: ArrayRecord) -> None:
-        """Keep the bank, its place in the run and the scores so far."""
+    def facts(self, arrays: ArrayRecord) -> tuple[Arrays, dict[str, Any]]:
+        """Give the bank's arrays, and what to know of them: its facts and the scores so far."""
         bank, facts = self._method.bank(self._config, arrays).to_arrays()
-        meta = {
-            "stage": stage.number,
-            "round": number,
-            "bank": facts,
+        return bank, {"bank": facts, "accuracy": self._accuracy, "zero_shot": self._zero_shot}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the scores so far, and what they took."""
+        return {
             "accuracy": self._accuracy,
-            "zero_shot": self._zero_shot,
+            "zero-shot": self._zero_shot,
+            "analysis": self._analysis.result().model_dump() if self._analysis else None,
+            "evaluate-seconds": self.evaluate_seconds,
         }
-        folder.save_state(bank, meta)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo ``state_dict``: go on with another run's scores."""
+        self._accuracy = state["accuracy"]
+        self._zero_shot = state["zero-shot"]
+        self._analysis = Analysis.restored(RunAnalysis.check(state["analysis"]))
+        self.evaluate_seconds = state["evaluate-seconds"]
 
     def subspaces(
         self, arrays: ArrayRecord, samples: Mapping[int, Mapping[str, Mapping[Any, int]]]

@@ -46,6 +46,14 @@ class Finishing(Protocol):
         """Ask the grid's nodes and give the new global record."""
 
 
+@runtime_checkable
+class Recognising(Protocol):
+    """A strategy that remembers clients, and after a restart wants to know their nodes."""
+
+    def recognise(self, nodes: Mapping[int, int]) -> None:
+        """Take note of client to node."""
+
+
 class Federation:
     """The clients of a run and one strategy that trains with them, round after round.
 
@@ -84,6 +92,16 @@ class Federation:
         self._journal = journal
         self.totals = Totals()
 
+    def recognise(self) -> None:
+        """Tell a strategy that remembers clients from before a restart which nodes they are now."""
+        if isinstance(self._strategy, Recognising):
+            self._strategy.recognise(self._nodes)
+
+    @property
+    def wants_finish(self) -> bool:
+        """Whether ``finish_stage`` has anything to ask."""
+        return isinstance(self._strategy, Finishing) and self._strategy.wants_finish
+
     def train_round(
         self,
         arrays: ArrayRecord,
@@ -102,7 +120,7 @@ class Federation:
         number : int
             Round within the stage, from 1.
         save : Callable[[ArrayRecord], None]
-            Keeps the new global record.
+            Keeps the new global record; the totals then count this round, but for the keeping.
 
         Returns
         -------
@@ -144,14 +162,20 @@ class Federation:
             replies.reject(self._clients[rejection.node], rejection.reason)
         if merged is None:
             raise RunError(_nobody(stage, number, plan.participants, replies.rejected))
-        with _timed(seconds, "save"):
-            merged = _with_dtypes_of(arrays, merged)
-            save(merged)
+        merged = _with_dtypes_of(arrays, merged)
         traffic = {
             "up": tokens.up + replies.up,
             "down": sum(array_bytes(message) for message in sent),
         }
-        self._finish(stage, seconds, replies, traffic, tell)
+        self._add(stage, seconds, replies, traffic)
+        with _timed(seconds, "save"):
+            save(merged)
+        self.totals.seconds["save"] += seconds["save"]
+        tell(
+            "round-finished",
+            seconds={phase: round(seconds[phase], 4) for phase in PHASES},
+            bytes=traffic,
+        )
         return merged
 
     def finish_stage(self, arrays: ArrayRecord, stage: Stage) -> ArrayRecord:
@@ -196,30 +220,24 @@ class Federation:
         )
         return arrays
 
-    def _finish(
+    def _add(
         self,
         stage: Stage,
         seconds: dict[str, float],
         replies: RoundReplies,
         traffic: Mapping[str, int],
-        tell: Tell,
     ) -> None:
-        """Add the round to the totals and report it."""
+        """Add the round to the totals."""
         # Replies are judged while others are still under way; a round lasts as long as its slowest
         # client, and what is left of the wait is the federation's.
         seconds["guard"] = replies.guard_seconds
         seconds["train"] = min(replies.slowest, seconds["wait"] - seconds["guard"])
         seconds["wait"] -= seconds["guard"] + seconds["train"]
-        self.totals.add_seconds(seconds)
+        self.totals.add_seconds({**seconds, "save": 0.0})
         self.totals.up += traffic["up"]
         self.totals.down += traffic["down"]
         for client, (subspace, examples) in replies.trained.items():
             self.totals.add_samples(stage.number, subspace, client, examples)
-        tell(
-            "round-finished",
-            seconds={phase: round(seconds[phase], 4) for phase in PHASES},
-            bytes=dict(traffic),
-        )
 
 
 def _nobody(

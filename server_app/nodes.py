@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
@@ -42,6 +42,20 @@ class _Hello:
     clients: int
 
 
+class ClientNodes(dict[int, int]):
+    """Client to node, by ascending client.
+
+    Attributes
+    ----------
+    shares : int
+        Among how many clients the data are dealt, those that are not here included.
+    """
+
+    def __init__(self, nodes: Mapping[int, int], shares: int) -> None:
+        super().__init__(nodes)
+        self.shares = shares
+
+
 def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
     """Let nodes load base and encoder while the server is still busy with its own start.
 
@@ -59,7 +73,7 @@ def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
 
 def gather_clients(
     grid: Grid, config: RunConfig, patience: float, say: Callable[[str], None]
-) -> dict[int, int]:
+) -> ClientNodes:
     """Find the run's clients among the connected nodes.
 
     Parameters
@@ -72,11 +86,6 @@ def gather_clients(
         Seconds to wait for nodes that are not connected yet.
     say : Callable[[str], None]
         Takes remarks for the user.
-
-    Returns
-    -------
-    dict[int, int]
-        Client to node, by ascending client.
 
     Raises
     ------
@@ -98,7 +107,7 @@ def gather_clients(
     if silent:
         say(f"{len(silent)} of {len(nodes)} nodes take no part.{why}")
     preflight(config, answers[0].clients)
-    return clients
+    return ClientNodes(clients, answers[0].clients)
 
 
 def wait_for_nodes(

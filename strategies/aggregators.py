@@ -37,6 +37,7 @@ from fcit_app.data.scenario_file import load_scenario
 from fcit_app.errors import ConfigError
 from strategies.arguments import FIXED, KEY, check_arguments, parameters_of, read_arguments
 from strategies.quiet import without_warnings
+from strategies.snapshot import unkeepable
 
 
 @dataclass(frozen=True)
@@ -244,10 +245,10 @@ def _prepare(name: str, text: str) -> tuple[Callable[[], Strategy] | None, list[
             return strategy(**copy.deepcopy(settings))
 
     try:
-        make()
+        problems = [f"aggregator: {problem}." for problem in unkeepable(make())]
     except Exception as error:  # whatever somebody's constructor raises
         return None, [f"aggregator: {name} cannot be made: {type(error).__name__}: {error}"]
-    return make, []
+    return (None if problems else make), problems
 
 
 def _out_of_range(name: str, arguments: Mapping[str, Any]) -> list[str]:

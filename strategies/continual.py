@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import (
     ArrayRecord,
@@ -216,6 +216,14 @@ class Continual(Strategy):
         """Log the method's name, with the aggregator's settings below."""
         LOGGER.info("├──> Method %s around:", self.method.config.method)
         self._make_inner().strategy.summary()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the aggregator's state between two rounds; the method's is the global record."""
+        return self._inner.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another instance with the same parameters was; this one is fresh."""
+        self._inner.load_state_dict(state)
 
     def _open(self, state: State, stage: object) -> State:
         if isinstance(stage, bool) or not isinstance(stage, int) or stage < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -302,6 +302,37 @@ class Disco(Strategy):
         ):
             LOGGER.info("\t%s", line)
         example.summary()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what it knows beside the bank, between two rounds: see `strategies.snapshot`."""
+        projector = self.projector_inner
+        return {
+            "assignment": self.assignment,
+            "inners": {i: inner.state_dict() for i, inner in self.inners.items()},
+            "projector-inner": projector.state_dict() if projector else None,
+            "stage": self._stage.state_dict() if self._stage else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another instance with the same parameters was; this one is fresh."""
+        self.assignment = dict(state["assignment"])
+        for identifier, kept in state["inners"].items():
+            self.inners[identifier] = self._make_inner()
+            self.inners[identifier].load_state_dict(kept)
+        if self.projector_inner:
+            self.projector_inner.load_state_dict(state["projector-inner"])
+        self._stage = StageClients.restored(state["stage"]) if state["stage"] else None
+
+    def recognise(self, nodes: Mapping[int, int]) -> None:
+        """Take note of who is behind which node: known clients are not asked again.
+
+        Parameters
+        ----------
+        nodes : Mapping[int, int]
+            Client to node; after a restart nodes have other numbers.
+        """
+        if self._stage is not None:
+            self._stage.client_of_node = {node: client for client, node in nodes.items()}
 
     def _make_inner(self) -> InnerStrategy:
         with without_warnings():

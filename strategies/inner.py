@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, Message
 from flwr.serverapp import Grid
@@ -12,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from fcit_app.errors import RunError
 from strategies.grid_view import GridView
 from strategies.records import to_arrays, to_record
+from strategies.snapshot import restore, state_of
 
 # More often than any strategy needs to ask for its nodes in one call; one that waits for more of
 # them asks once a second.
@@ -104,3 +106,12 @@ class InnerStrategy:
         self.rounds += 1
         arrays = to_arrays(merged)
         return to_record({name: arrays[name] for name in names})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the rounds and the strategy's state, see `strategies.snapshot`."""
+        return {"rounds": self.rounds, "strategy": dict(state_of(self.strategy))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was; this one is fresh."""
+        self.rounds = state["rounds"]
+        restore(self.strategy, state["strategy"])

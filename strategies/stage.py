@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from flwr.app import ConfigRecordValues
 from flwr.serverapp import Grid
@@ -48,6 +49,34 @@ class StageClients:
     counted: set[int] = field(default_factory=set)
     lessons: dict[int, str] = field(default_factory=dict)
     _put_aside: dict[tuple[int, str], _Learnt] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give all but the nodes, which have other numbers after a restart."""
+        aside = [
+            [client, lesson, _token_state(known.token), known.counted, known.subspace]
+            for (client, lesson), known in self._put_aside.items()
+        ]
+        return {
+            "stage": self.stage,
+            "tokens": {client: _token_state(token) for client, token in self.tokens.items()},
+            "counted": sorted(self.counted),
+            "lessons": self.lessons,
+            "put-aside": aside,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> StageClients:
+        """Undo `state_dict`."""
+        return cls(
+            stage=state["stage"],
+            tokens={client: _token_of(kept) for client, kept in state["tokens"].items()},
+            counted=set(state["counted"]),
+            lessons=dict(state["lessons"]),
+            _put_aside={
+                (client, lesson): _Learnt(_token_of(token), counted, subspace)
+                for client, lesson, token, counted, subspace in state["put-aside"]
+            },
+        )
 
     def turn_to(
         self,
@@ -148,3 +177,13 @@ class StageClients:
                 # A client that comes back under another node id keeps its token: counted once.
                 self.tokens.setdefault(client, newcomers[client])
         return participants, rejected
+
+
+def _token_state(token: IdentityToken) -> dict[str, Any]:
+    parts = [_token_state(part) for part in token.prototypes]
+    return {"total": token.total, "count": token.count, "prototypes": parts}
+
+
+def _token_of(state: Mapping[str, Any]) -> IdentityToken:
+    parts = tuple(_token_of(part) for part in state["prototypes"])
+    return IdentityToken(state["total"], state["count"], parts)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fcit_app.config.methods import REFERENCES
 from fcit_app.config.nearest import nearest
 from fcit_app.config.presets import DEFAULT_PRESET, PRESETS
 from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions, key_of
@@ -43,7 +44,7 @@ def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig
     Returns
     -------
     RunConfig
-        Complete and checked; an empty ``out`` has become ``runs/<preset>/<method>``.
+        Complete and checked; an empty ``out`` has become ``resume`` or ``runs/<preset>/<method>``.
 
     Raises
     ------
@@ -61,6 +62,8 @@ def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig
     for key in ("tasks", "evaluate.unseen"):
         values[key] = _names(values[key])
     if values["out"] == "":
+        values["out"] = values["resume"]  # a run goes on in its own folder
+    if values["out"] == "":
         values["out"] = f"runs/{preset}/{values['method']}"
     wrong: set[str] = set()
     try:
@@ -74,6 +77,7 @@ def parse(flat: Mapping[str, Scalar], checks: Iterable[Check] = ()) -> RunConfig
     for key, about in (("tasks", _check_tasks(values)), ("evaluate.unseen", _check_unseen(values))):
         problems += about
         wrong |= {key} if about else set()
+    problems += _check_resume(values)
     wrong |= {"preset"} if preset not in PRESETS else set()
     judged = {k: v for k, v in flatten(config).items() if k not in wrong}
     problems += [problem for check in checks for problem in check(judged)]
@@ -148,6 +152,24 @@ def _check_unseen(values: Mapping[str, Any]) -> list[str]:
     if names == (REST,):
         return []
     return _check_names("evaluate.unseen", names, TASK_NAMES, "task", f", or {REST} alone")
+
+
+def _check_resume(values: Mapping[str, Any]) -> list[str]:
+    """Check that a run that goes on stays in its folder, and is of a kind that can."""
+    if not values["resume"]:
+        return []
+    problems = []
+    if values["out"] != values["resume"]:
+        problems.append(
+            f"out: {values['out']!r} is not allowed with resume = {values['resume']!r}; a run goes "
+            "on in its own folder. Leave out one of the two."
+        )
+    if values["method"] in REFERENCES:
+        problems.append(
+            f"resume: a run of method {values['method']} is made in one piece and cannot go on. "
+            "Begin it anew with --force."
+        )
+    return problems
 
 
 def _check_names(

@@ -30,7 +30,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
         ``out``, a scenario file and ``model.name`` become absolute, unless the latter is ``mini``
         or the name of a checkpoint; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
-        name otherwise. So does ``data.root``, unless it is empty.
+        name otherwise. So do ``resume`` and ``data.root``, unless they are empty.
     base : Path, optional
         The working directory by default.
     """
@@ -49,6 +49,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
         update={
             "scenario": scenario,
             "out": str(_absolute(config.out, base)),
+            "resume": str(_absolute(config.resume, base)) if config.resume else "",
             "model": config.model.model_copy(update={"name": name}),
             "identity": config.identity.model_copy(update={"encoder": encoder}),
             "data": config.data.model_copy(update={"root": root}),

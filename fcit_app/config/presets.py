@@ -21,6 +21,8 @@ _MINI: dict[str, Scalar] = {
     "rounds": 3,
     # Empty: runs/<preset>/<method>, below the working directory.
     "out": "",
+    "resume": "",
+    "resume-allow": False,
     "activation": "softmax",
     "projector": "shared",
     "client-timeout": 600.0,

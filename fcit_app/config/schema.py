@@ -254,6 +254,8 @@ class RunConfig(Group):
     clients_per_round: Int = Field(ge=1, description="a whole number, at least 1")
     rounds: Int = Field(ge=1, description="a whole number, at least 1 (for each stage)")
     out: str = Field(min_length=1, description="a folder for the run")
+    resume: str = Field(description="the folder of a run that is to go on, or nothing")
+    resume_allow: Bool = Field(description="one of true, false")
     activation: Literal["softmax", "argmax", "cosine", "concat"] = Field(
         description="one of softmax, argmax, cosine, concat"
     )

@@ -28,7 +28,7 @@ class Display:
     console : Console
         Where to show; a terminal gets a live bar.
     ledger : Path
-        The file to follow; it may not exist yet.
+        The file to follow; it may not exist yet. What it holds already is not shown.
     """
 
     def __init__(self, console: Console, ledger: Path) -> None:
@@ -37,6 +37,10 @@ class Display:
         self._ledger = ledger
         self._offset = 0
         self._start = self._spoken = time.monotonic()
+        # Of a run that goes on, what has been and how it ended is no news.
+        for _ in self._new_lines():
+            pass
+        self.progress.failure = None
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if console.is_terminal:

@@ -1,23 +1,48 @@
 """The run folder: configuration, environment, ledger, state and result of one run."""
 
 from fcit_app.runs.analysis import RunAnalysis, read_analysis
+from fcit_app.runs.differences import (
+    Difference,
+    config_differences,
+    data_differences,
+    environment_differences,
+    refuse,
+)
 from fcit_app.runs.environment import describe_environment
-from fcit_app.runs.folder import RunFolder, check_free, finished_runs, replacing, writing
-from fcit_app.runs.ledger import Ledger, read_ledger
+from fcit_app.runs.folder import (
+    RESUME,
+    RunFolder,
+    check_free,
+    finished_runs,
+    how_to_go_on,
+    replacing,
+    writing,
+)
+from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
 from fcit_app.runs.result import RunResult, make_result, read_result
+from fcit_app.runs.state_file import SavedState
 
 __all__ = [
+    "RESUME",
+    "Difference",
     "Ledger",
     "RunAnalysis",
     "RunFolder",
     "RunResult",
+    "SavedState",
     "check_free",
+    "config_differences",
+    "data_differences",
     "describe_environment",
+    "environment_differences",
+    "events_that_stand",
     "finished_runs",
+    "how_to_go_on",
     "make_result",
     "read_analysis",
     "read_ledger",
     "read_result",
+    "refuse",
     "replacing",
     "writing",
 ]

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fcit_app.errors import RunFolderError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, sync it and rename it into place."""
+def write_bytes(path: Path, content: bytes, before: Callable[[], object] = lambda: None) -> None:
+    """Write a file under a temporary name, sync it and rename it into place.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        All of it.
+    before : Callable[[], object], optional
+        Called when the new file is safe on disk, before it takes the old one's place.
+    """
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    before()
     temporary.replace(path)
     _sync_folder(path.parent)
 

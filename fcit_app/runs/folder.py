@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
-
 from fcit_app.arrays import Arrays
 from fcit_app.errors import RunFolderError
 from fcit_app.runs.analysis import FILE as ANALYSIS_FILE
 from fcit_app.runs.analysis import RunAnalysis
-from fcit_app.runs.atomic import read_json, write_bytes, write_json
+from fcit_app.runs.atomic import read_json, write_json
 from fcit_app.runs.ledger import Ledger
 from fcit_app.runs.result import RunResult, read_result
+from fcit_app.runs.state_file import SavedState, put_right, read_state, write_state
+
+_LOGGER = logging.getLogger(__name__)
+
+RESUME = "resume"
+"""Key of what only a resumed run needs in a state's facts; before a slash, in its arrays' names."""
 
 LOG_NAME = "flower.log"
 """Flower's log: written beside the run's files, before the run itself has begun."""
@@ -114,7 +117,7 @@ class RunFolder:
         return read_result(self.path)
 
     def save_state(self, arrays: Arrays, meta: Mapping[str, Any]) -> None:
-        """Replace the saved state by this one, atomically.
+        """Make this the saved state; the one before stays beside it, see ``state_file``.
 
         Parameters
         ----------
@@ -122,34 +125,48 @@ class RunFolder:
             Name to array, any dtype.
         meta : Mapping
             JSON; travels inside the safetensors file, so that arrays and meta cannot be of two
-            rounds, and lies readable in ``round.json`` beside it.
+            rounds, and lies readable in ``round.json`` beside it (but for its key ``resume``).
         """
         state = self.path / "state"
         state.mkdir(exist_ok=True)
-        text = json.dumps(meta, ensure_ascii=False, allow_nan=False)
-        # safetensors writes an array's memory as it lies: a transposed view would be garbled.
-        plain = {name: np.array(array, order="C") for name, array in arrays.items()}
-        write_bytes(state / "round.safetensors", save(plain, metadata={"meta": text}))
-        write_json(state / "round.json", meta)
+        write_state(state, arrays, meta)
+        write_json(state / "round.json", {k: v for k, v in meta.items() if k != RESUME})
 
     def load_state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Arrays and meta of the last ``save_state``.
+        """Arrays and meta of the last ``save_state``, without what only a resumed run needs.
 
         Raises
         ------
         RunFolderError
-            If there is no saved state or the file is damaged.
+            If there is no saved state, or none that is whole, or a later version wrote it.
         """
-        path = self.path / "state" / "round.safetensors"
-        if not path.is_file():
-            raise RunFolderError(f"{self.path} holds no saved state: {path} does not exist.")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                meta = json.loads(file.metadata()["meta"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunFolderError(f"The saved state {path} is damaged: {error}") from error
-        return arrays, meta
+        saved = self.read_state()
+        if saved.note:
+            _LOGGER.warning(saved.note)
+        arrays = {k: a for k, a in saved.arrays.items() if not k.startswith(f"{RESUME}/")}
+        return arrays, {k: v for k, v in saved.meta.items() if k != RESUME}
+
+    def read_state(self) -> SavedState:
+        """Read all of the newest whole state; raises as ``load_state``."""
+        return read_state(self.path / "state")
+
+    def put_state_right(self) -> None:
+        """Before saving goes on: a damaged newest state makes way for the one that is used."""
+        put_right(self.path / "state")
+
+    @property
+    def has_state(self) -> bool:
+        """Whether anything has been saved, whole or not."""
+        return any((self.path / "state").glob("*.safetensors"))
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the run has finished."""
+        return (self.path / "result.json").is_file()
+
+    def read_environment(self) -> dict[str, Any]:
+        """Read what the run was begun with, see ``describe_environment``."""
+        return read_json(self.path / "environment.json")
 
 
 @contextmanager
@@ -184,7 +201,7 @@ def check_free(path: Path) -> None:
     if "config.json" in held:
         config = read_json(path / "config.json")
         what = f"method {config.get('method')}, preset {config.get('preset')}"
-        done = "finished" if "result.json" in held else "unfinished"
+        done = "finished" if "result.json" in held else "unfinished: --resume goes on with it"
         raise RunFolderError(
             f"{path} already holds another run ({what}, {done}). Choose another --out, or "
             "replace it with --force."
@@ -217,6 +234,25 @@ def finished_runs(paths: Iterable[Path]) -> list[Path]:
             )
         found += runs
     return list(dict.fromkeys(found))
+
+
+def how_to_go_on(path: Path) -> str:
+    """Say how far a run that has stopped was saved, and how to go on with it; empty if it cannot.
+
+    Parameters
+    ----------
+    path : Path
+        Where its folder is, if it came so far.
+    """
+    if not (path / "config.json").is_file() or (path / "result.json").is_file():
+        return ""
+    go_on = f"`fcit run --resume {shlex.quote(str(path))}`"
+    place = path / "state" / "round.json"
+    if not place.is_file():
+        return f"No round had been saved; {go_on} begins it anew."
+    meta = read_json(place)
+    step = ", evaluated" if meta.get("step") == "evaluated" else ""
+    return f"Saved up to stage {meta['stage']}, round {meta['round']}{step}; go on with {go_on}."
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ class Ledger:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
+    def count(self) -> int:
+        """How many events there are."""
+        return self.path.read_bytes().count(b"\n") if self.path.is_file() else 0
+
+    def cut_torn_line(self) -> None:
+        """Remove what a crash has left of a line, so that the next event has a line of its own."""
+        if self.path.is_file():
+            whole = self.path.read_bytes().rfind(b"\n") + 1
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
     def read(self) -> list[dict[str, Any]]:
         """All events so far, see ``read_ledger``."""
         return read_ledger(self.path)
@@ -62,3 +74,20 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise RunFolderError(f"{path}, line {number} is damaged: {error}") from error
     return events
+
+
+def events_that_stand(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out the events of work that was done again, after a run was interrupted and resumed.
+
+    Parameters
+    ----------
+    events : Sequence[Mapping]
+        All events of a ledger. A ``run-resumed`` says in ``events`` how many of those before it
+        belong to the state that the run went on from.
+    """
+    standing: list[tuple[int, Mapping[str, Any]]] = []
+    for place, event in enumerate(events):
+        if event.get("event") == "run-resumed":
+            standing = [entry for entry in standing if entry[0] < event["events"]]
+        standing.append((place, event))
+    return [event for _, event in standing]

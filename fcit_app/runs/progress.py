@@ -116,6 +116,17 @@ class RunProgress:
             parts.append(_count(int(event["clients"]), "client"))
         return " · ".join(parts)
 
+    def _on_run_resumed(self, event: Mapping[str, Any]) -> str:
+        self._on_run_started(event)
+        self.failure = None
+        self._stage, number = int(event.get("stage", 0)), int(event.get("round", 0))
+        self._rounds_done = max(0, self._stage - 1) * self._rounds + number
+        self._evaluations_done = max(0, self._stage - (event.get("step") != "evaluated"))
+        if not number:
+            return "resumed · nothing was saved yet, it begins anew"
+        where = f"resumed after {self._where(event)}"
+        return " · ".join([where, *([str(event["note"])] if event.get("note") else [])])
+
     def _on_stage_started(self, event: Mapping[str, Any]) -> str:
         self._stage = int(event.get("stage", self._stage + 1))
         self._since = float(event.get("time", self._since))

@@ -51,6 +51,7 @@ INSIDE = {
             "commands",
             "config",
             "data",
+            "estimate",
             "identity",
             "launch",
             "model",

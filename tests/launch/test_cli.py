@@ -14,7 +14,7 @@ import pytest
 
 import fcit_app.launch
 from fcit_app import cli
-from fcit_app.config import parse
+from fcit_app.config import flatten, parse
 from fcit_app.errors import DataError, RunError
 from fcit_app.runs import RunFolder, make_result
 
@@ -216,6 +216,67 @@ def test_a_setting_given_twice(federation, monkeypatch, tmp_path, capsys):
 def test_exit_codes_of_the_run_are_passed_on(monkeypatch, tmp_path, code):
     monkeypatch.setattr(fcit_app.launch, "run_app", lambda *a, **k: code)
     assert fcit(monkeypatch, "run", "--out", str(tmp_path / "r")) == code
+
+
+def stopped_run(path, **changes):
+    """A run folder as an interrupted run leaves it, with one saved round of four clients."""
+    folder = RunFolder.create(path, flatten(parse({"seed": 3, "out": str(path), **changes})), {})
+    place = {"stage": 1, "round": 2, "step": "round"}
+    folder.save_state({}, {**place, "resume": {"shares": 4}})
+    return folder
+
+
+def test_a_resumed_run_keeps_its_settings_and_clients(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0):
+        calls.append((parse(run_config), clients, out))
+        return 130
+
+    monkeypatch.setattr(fcit_app.launch, "run_app", run_app)
+    path = tmp_path / "a b"
+    stopped_run(path)
+    monkeypatch.chdir(tmp_path)
+    assert fcit(monkeypatch, "run", "--resume", "a b") == 130
+    ((config, clients, out),) = calls
+    assert (config.seed, clients, out) == (3, 4, path)
+    assert config.out == config.resume == str(path)
+    told = capsys.readouterr().err
+    assert f"Saved up to stage 1, round 2; go on with `fcit run --resume '{path}'`." in told
+    assert fcit(monkeypatch, "run", "--resume", "a b", "--set", "client-timeout=5") == 2
+    assert "client-timeout was 600.0 and is 5.0 (harmless)" in capsys.readouterr().err
+    arguments = ["run", "--resume", "a b", "--allow", "--set", "client-timeout=5"]
+    assert fcit(monkeypatch, *arguments) == 130
+    assert calls[-1][0].resume_allow
+    assert fcit(monkeypatch, *arguments, "--set", "seed=4") == 2
+    assert "seed was 3 and is 4" in capsys.readouterr().err
+    assert len(calls) == 2
+
+
+def test_a_finished_run_has_nothing_left_to_do(federation, monkeypatch, tmp_path, capsys):
+    out = str(tmp_path / "r")
+    assert fcit(monkeypatch, "run", "--out", out) == 0
+    assert fcit(monkeypatch, "run", "--resume", out) == 0
+    printed = capsys.readouterr()
+    assert "nothing left to do" in printed.err
+    assert printed.out.count("disco · Last 50.0") == 2
+    assert len(federation) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume", "none"], "is not a run folder"),
+        (["--resume", "r", "--force"], "Keep one"),
+        (["--resume", "r", "--out", "q"], "goes on in its own folder"),
+        (["--allow"], "goes with --resume alone"),
+    ],
+)
+def test_what_does_not_go_with_resuming(monkeypatch, tmp_path, capsys, arguments, words):
+    stopped_run(tmp_path / "r")
+    monkeypatch.chdir(tmp_path)
+    assert fcit(monkeypatch, "run", *arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_without_result_is_no_success(monkeypatch, tmp_path, capsys):

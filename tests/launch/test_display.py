@@ -32,6 +32,18 @@ def test_new_events_are_shown_once_and_half_lines_wait(tmp_path):
     assert text.getvalue().count("[second]") == 1
 
 
+def test_what_a_resumed_run_was_and_how_it_ended_is_no_news(tmp_path):
+    console, text = plain()
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.record("run-failed", reason="the power went")
+    with Display(console, ledger.path) as shown:
+        assert shown.progress.failure is None
+        ledger.record("run-resumed", stages=["a", "b"], rounds=2, stage=1, round=2, step="round")
+        shown.tick()
+    assert "the power went" not in text.getvalue()
+    assert "resumed after stage 1/2 a · round 2/2" in text.getvalue()
+
+
 def test_a_heartbeat_says_what_is_waited_for(tmp_path, monkeypatch):
     assert display.HEARTBEAT <= 9.5
     monkeypatch.setattr(display, "HEARTBEAT", 0.1)

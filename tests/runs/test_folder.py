@@ -163,11 +163,11 @@ def test_state_keeps_views_counts_and_scalars(folder):
 
 
 def test_arrays_and_meta_are_of_one_round_whenever_writing_stops(folder, monkeypatch):
-    """Stop the second save at each of its file operations: the state is the old or the new one."""
+    """Stop the second save at each of its renamings: the state is the old or the new one."""
     from fcit_app.runs import atomic
 
     replace = atomic.Path.replace
-    for allowed in range(3):
+    for allowed in range(4):
         folder.save_state({"a": np.full(3, 1, np.float32)}, {"round": 1})
         done = 0
 
@@ -183,7 +183,7 @@ def test_arrays_and_meta_are_of_one_round_whenever_writing_stops(folder, monkeyp
             try:
                 folder.save_state({"a": np.full(3, 2, np.float32)}, {"round": 2})
             except KeyboardInterrupt:
-                assert allowed < 2
+                assert allowed < 3
         loaded, meta = folder.load_state()
         assert (loaded["a"] == meta["round"]).all()
 
@@ -192,6 +192,7 @@ def test_damaged_or_missing_state_is_named(folder):
     with pytest.raises(RunFolderError, match="no saved state"):
         folder.load_state()
     folder.save_state({"a": np.zeros(4, np.float32)}, {})
+    assert not (folder.path / "state" / "previous.safetensors").exists()
     path = folder.path / "state" / "round.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(RunFolderError, match=r"round.safetensors is damaged"):

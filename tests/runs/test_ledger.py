@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fcit_app.errors import RunFolderError
-from fcit_app.runs import Ledger, read_ledger
+from fcit_app.runs import Ledger, events_that_stand, read_ledger
 
 
 def test_events_come_back_in_order(tmp_path):
@@ -57,3 +57,31 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
         read_ledger(tmp_path / "l")
     with pytest.raises(RunFolderError, match="cannot be read"):
         read_ledger(tmp_path / "none")
+
+
+def test_a_torn_line_is_cut_before_a_run_goes_on(tmp_path):
+    ledger = Ledger(tmp_path / "l")
+    ledger.cut_torn_line()
+    assert ledger.count() == 0
+    ledger.record("note", text="whole")
+    with ledger.path.open("a") as file:
+        file.write('{"time": 1, "ev')
+    ledger.cut_torn_line()
+    ledger.record("note", text="after")
+    assert [event["text"] for event in ledger.read()] == ["whole", "after"]
+    assert ledger.count() == 2
+
+
+def test_work_that_was_done_again_counts_once():
+    """Stopped twice: what followed each saved state is left out, whatever came between."""
+
+    def resumed(events):
+        return {"event": "run-resumed", "events": events}
+
+    first = [{"event": "a"}, {"event": "b"}, {"event": "lost"}]
+    second = [resumed(2), {"event": "c"}, {"event": "lost"}]
+    third = [resumed(5), {"event": "d"}]
+    kinds = [event["event"] for event in events_that_stand([*first, *second, *third])]
+    assert kinds == ["a", "b", "run-resumed", "c", "run-resumed", "d"]
+    anew = [event["event"] for event in events_that_stand([*first, *second, resumed(0)])]
+    assert anew == ["run-resumed"]

@@ -101,10 +101,10 @@ def test_missing_or_damaged_weights_leave_no_folder(tiny_folder, tmp_path, monke
 
 
 def test_any_failure_after_the_start_is_in_the_ledger(tiny_folder, tmp_path, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("server_app.learning.Learning.save", fail)
+    monkeypatch.setattr("server_app.checkpoint.Checkpoint.save", fail)
     with pytest.raises(OSError, match="No space"):
         serve(run_config(tiny_folder, tmp_path / "run"))
     last = (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()[-1]

@@ -99,6 +99,7 @@ def test_the_folder_is_complete(finished, method):
         "state",
     }
     assert {entry.name for entry in (folder.path / "state").iterdir()} == {
+        "previous.safetensors",
         "round.json",
         "round.safetensors",
     }
@@ -199,7 +200,7 @@ def test_the_report_shows_the_numbers(finished, method):
         assert task in page
 
 
-def test_the_state_is_saved_after_every_round(tiny_folder, tmp_path, monkeypatch):
+def test_the_state_is_saved_after_every_round_and_evaluation(tiny_folder, tmp_path, monkeypatch):
     saved = []
     save = RunFolder.save_state
 
@@ -207,11 +208,19 @@ def test_the_state_is_saved_after_every_round(tiny_folder, tmp_path, monkeypatch
         save(self, arrays, meta)
         _, loaded = self.load_state()
         done = len(events(self, "round-finished"))
-        saved.append((loaded["stage"], loaded["round"], len(loaded["accuracy"]), done))
+        place = (loaded["stage"], loaded["round"], loaded["step"])
+        saved.append((*place, len(loaded["accuracy"]), done))
 
     monkeypatch.setattr(RunFolder, "save_state", spy)
     serve(run_config(tiny_folder, tmp_path / "run", rounds=2))
-    assert saved == [(1, 1, 0, 0), (1, 2, 0, 1), (2, 1, 1, 2), (2, 2, 1, 3)]
+    assert saved == [
+        (1, 1, "round", 0, 0),
+        (1, 2, "round", 0, 1),
+        (1, 2, "evaluated", 1, 2),
+        (2, 1, "round", 1, 2),
+        (2, 2, "round", 1, 3),
+        (2, 2, "evaluated", 2, 4),
+    ]
 
 
 @pytest.mark.parametrize("method", ["disco", "finetune"])
