@@ -25,8 +25,10 @@ from transformers import LlavaForConditionalGeneration
 from fcit_app.errors import ModelError
 from fcit_app.model.adapters import load_parameters_, parameter_handles, wrap
 from fcit_app.model.bank import Bank, Subspace
-from fcit_app.model.base import BaseModel, load_base
+from fcit_app.model.base import BaseModel, _load_base
+from fcit_app.model.precision import resolved
 from fcit_app.model.prompt import encode_prompts
+from fcit_app.model.settings import BaseSettings
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
 
@@ -215,7 +217,7 @@ def test_misuse_of_weights_raises(
 def test_an_unwrapped_base_answers_without_a_bank_only(
     tiny_folder: Path, handles: dict[str, Parameter]
 ) -> None:
-    fresh = load_base.__wrapped__(str(tiny_folder))
+    fresh = _load_base.__wrapped__(resolved(BaseSettings(str(tiny_folder))))
     with BankSession(fresh, Bank()):
         assert fresh.adapted is None
     with (
