@@ -261,9 +261,9 @@ def test_the_base_is_loaded_once_for_many_messages(config, start, monkeypatch):
     loads = []
     load = fcit_app.model.base._load_model
     monkeypatch.setattr(
-        fcit_app.model.base, "_load_model", lambda folder: loads.append(folder) or load(folder)
+        fcit_app.model.base, "_load_model", lambda *asked: loads.append(asked) or load(*asked)
     )
-    load_base.cache_clear()
+    fcit_app.model.base._load_base.cache_clear()
     client_app.worker._worker.cache_clear()
     for client in range(4):
         ask(config, {}, client, "query.identity")
