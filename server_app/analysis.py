@@ -25,8 +25,10 @@ class Analysis:
         Tasks it never trains, which are asked all the same.
     zero_shot : Sequence[float]
         The base's accuracy on both, in percent.
-    general : SkillScores or None
+    general : SkillScores, GeneralAbility or None
         The base's skills before the first stage.
+    stages : Sequence[StageAnalysis]
+        What an interrupted run has measured already.
     """
 
     def __init__(
@@ -34,21 +36,19 @@ class Analysis:
         tasks: Sequence[str],
         unseen: Sequence[str],
         zero_shot: Sequence[float],
-        general: SkillScores | None,
+        general: SkillScores | GeneralAbility | None,
+        stages: Sequence[StageAnalysis] = (),
     ) -> None:
         self._tasks = list(tasks)
         self._unseen = list(unseen)
         self._zero_shot = dict(zip([*tasks, *unseen], zero_shot, strict=True))
-        self._general = _ability(general)
-        self._stages: list[StageAnalysis] = []
+        self._general = _ability(general) if isinstance(general, SkillScores) else general
+        self._stages = list(stages)
 
     @classmethod
     def restored(cls, found: RunAnalysis) -> Analysis:
         """Go on with an analysis that was saved."""
-        analysis = cls(found.tasks, found.unseen, found.zero_shot, None)
-        analysis._general = found.general
-        analysis._stages = list(found.stages)
-        return analysis
+        return cls(found.tasks, found.unseen, found.zero_shot, found.general, found.stages)
 
     def add(
         self,

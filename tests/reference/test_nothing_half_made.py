@@ -60,11 +60,11 @@ def test_blind_starts_a_worker_for_each_of_them(tiny_folder, tmp_path, monkeypat
     class Started(Exception):
         pass
 
-    def pool(count, *arguments, **settings):
+    def pool(count):
         raise Started(count)
 
     monkeypatch.setattr(fcit_app.reference.blind, "usable_cores", lambda: cores)
-    monkeypatch.setattr(fcit_app.reference.blind, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(fcit_app.reference.blind, "worker_pool", pool)
     config = parse(run_config(tiny_folder, tmp_path))
     with pytest.raises(Started) as started:
         blind(config, load_benchmark(config), ["a", "b", "c", "d"], lambda task, number: None)
