@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from fcit_app.config import flatten, parse
 from fcit_app.errors import ConfigError
 from fcit_app.runs import RunFolder, RunResult, read_result
 
-ROOT = Path("runs/table")
+RUNS = Path("runs/table")
+RECORDS = Path(__file__).parent / "results"
+"""What is kept of finished runs, in the repository: a few kilobytes each."""
+
+_KEPT = ("environment.json", "config.json", "result.json")
 _NO_FILE_NAME = re.compile(r"[^A-Za-z0-9.,=+_-]+")
 _ALWAYS = ("preset", "method")
 
@@ -50,11 +55,21 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where the run lies: what it changes is its name."""
+        """Where the run lies."""
+        return RUNS / self.name
+
+    @property
+    def record(self) -> Path:
+        """Where its result is kept."""
+        return RECORDS / self.name
+
+    @property
+    def name(self) -> Path:
+        """Preset, method and what it changes."""
         named = dict(self.changes)
         parts = [f"{key}={value}" for key, value in named.items() if key not in _ALWAYS]
         name = _NO_FILE_NAME.sub("_", ",".join(parts)) or "as-it-is"
-        return ROOT / named["preset"] / named["method"] / name
+        return Path(named["preset"]) / named["method"] / name
 
     @property
     def command(self) -> list[str]:
@@ -65,12 +80,12 @@ class Cell:
         return ["fcit", "run", *given, *sets, "--out", str(self.folder), "--force"]
 
     def is_done(self) -> bool:
-        """Whether its folder holds a finished run of the same configuration."""
-        if not (self.folder / "result.json").is_file():
+        """Whether the result of a run of the same configuration is kept."""
+        if not (self.record / "result.json").is_file():
             return False
         wanted = parse(dict(self.changes))
         try:
-            stored = parse(RunFolder(self.folder).read_config())
+            stored = parse(RunFolder(self.record).read_config())
         except ConfigError:  # of a version with other keys
             return False
         return stored.model_copy(update={"out": ""}) == wanted.model_copy(update={"out": ""})
@@ -86,4 +101,14 @@ class Cell:
         if not self.is_done():
             program = [str(Path(sys.executable).parent / "fcit"), *self.command[1:]]
             subprocess.run(program, check=True)
-        return read_result(self.folder)
+            self._keep()
+        return read_result(self.record)
+
+    def _keep(self) -> None:
+        """Copy the run's small files to its record; the result, which makes it one, comes last."""
+        self.record.mkdir(parents=True, exist_ok=True)
+        for file in _KEPT:
+            content = json.loads((self.folder / file).read_text("utf-8"))
+            if file == "config.json":
+                content["out"] = self.folder.as_posix()  # not where it lay on somebody's machine
+            (self.record / file).write_text(json.dumps(content, indent=1) + "\n", "utf-8")

@@ -3,8 +3,9 @@
     python benchmarks/table.py --out docs/results.md                     # all of it: hours
     python benchmarks/table.py --cells hom-task,activation --seeds 0     # a part
 
-Every cell is a real ``fcit run`` into ``runs/table``. Finished cells of the same configuration are
-kept, so the command can be stopped and started again, and the page shows what is there: with
+Every cell is a real ``fcit run`` into ``runs/table``. Results, configuration and environment of
+finished cells are kept in ``benchmarks/results``, so the command can be stopped and started again,
+here or in another checkout, and the page shows what is there: with
 ``--only-show`` nothing is run. Seeds draw pictures, shards, participants, adapters and batches.
 """
 
@@ -48,7 +49,7 @@ def main(
         wanted = rows.split(",") if rows else []
         _run([c for seed in numbers for t in chosen.values() for c in _todo(t, seed, wanted)])
     every = {cell for table in TABLES.values() for _, cell in table.cells(numbers)}
-    results = {cell: read_result(cell.folder) for cell in every if cell.is_done()}
+    results = {cell: read_result(cell.record) for cell in every if cell.is_done()}
     text = page(chosen, numbers, results)
     typer.echo(text)
     if out is not None:
@@ -84,7 +85,7 @@ def _seconds(cell: Cell) -> float:
     """Seconds the cell will take: as its likes have taken, the method and preset being equal."""
     found = [
         (read_result(file.parent).seconds.total or 0.0)
-        for file in cell.folder.parent.glob("*/result.json")
+        for file in cell.record.parent.glob("*/result.json")
     ]
     return statistics.fmean(found) if found else _GUESS
 
