@@ -43,6 +43,7 @@ from strategies.replies import (
     replies_by_node,
 )
 from strategies.single import initial_single
+from strategies.train_only import TrainOnly
 
 if TYPE_CHECKING:  # it imports torch
     from fcit_app.methods.base import Method
@@ -62,7 +63,7 @@ class _Round:
     sent: tuple[Metadata, ...]
 
 
-class Continual(Strategy):
+class Continual(TrainOnly):
     """One adapter (and projector) in training at a time, and a memory of the earlier stages.
 
     The inner Flower strategy sees adapter and projector in one record, as a stock strategy alone
@@ -199,18 +200,6 @@ class Continual(Strategy):
         if not ordered:
             return arrays
         return write_state(self.method.close_stage(state, [_importance(r) for r in ordered]))
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> list[Message]:
-        """No message: the bank is evaluated as a whole, after each stage, by the server app."""
-        return []
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """None: nothing is evaluated by clients."""
-        return None
 
     def summary(self) -> None:
         """Log the method's name, with the aggregator's settings below."""

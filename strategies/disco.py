@@ -35,6 +35,7 @@ from strategies.replies import (
     replies_by_node,
 )
 from strategies.stage import StageClients
+from strategies.train_only import TrainOnly
 
 _PROJECTORS = ("shared", "frozen", "per-subspace")
 
@@ -51,7 +52,7 @@ class _Round:
     projector_clients: frozenset[int]
 
 
-class Disco(Strategy):
+class Disco(TrainOnly):
     """Federated continual instruction tuning with one adapter per subspace.
 
     Tokens of the participants (every node of the grid that `configure_train` is given) are asked
@@ -276,18 +277,6 @@ class Disco(Strategy):
             trained = [part_of(delivered[c], PROJECTOR, metrics[c], projector) for c in trainers]
             projector = self.projector_inner.aggregate(trained, projector) or projector
         return write_bank(BankRecord(subspaces, projector)), mean_metrics(metrics)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> list[Message]:
-        """No message: the bank is evaluated as a whole, after each stage, by the server app."""
-        return []
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """None: nothing is evaluated by clients."""
-        return None
 
     def summary(self) -> None:
         """Log the settings as a tree, with one inner strategy's below."""
