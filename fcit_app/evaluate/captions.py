@@ -71,31 +71,37 @@ def score_captions(captions: Sequence[Caption]) -> CaptionScores:
     Raises
     ------
     DataError
-        If pycocoevalcap is not installed, an identifier occurs twice, or a picture has no
-        reference with words.
+        If pycocoevalcap is not installed, an identifier occurs twice, a picture has no reference
+        with words, or Java fails.
     """
     require_scorers()
     ordered = sorted(captions, key=lambda caption: caption.identifier)
     if len({caption.identifier for caption in ordered}) < len(ordered):
         raise DataError("Some captions are of the same sample; score each sample once.")
     java = java_works()
+    split = ptb_words if java else simple_words
     texts = [text for entry in ordered for text in (entry.answer, *entry.references)]
-    words = iter(ptb_words(texts) if java else simple_words(texts))
+    words = iter(split(texts))
     said: dict[str, list[str]] = {}
     references: dict[str, list[str]] = {}
     for caption in ordered:
         said[caption.identifier] = [next(words)]
-        references[caption.identifier] = [next(words) for _ in caption.references]
-        if not any(references[caption.identifier]):
+        # One without words, such as "...", would be met in full by an empty answer.
+        references[caption.identifier] = [w for _ in caption.references if (w := next(words))]
+        if not references[caption.identifier]:
             raise DataError(
                 f"No reference caption of {caption.identifier} has a word. Mend the file of the "
                 "captions, or take the picture out."
             )
     parts = {name: 100.0 * value for name, value in _scores(references, said, java).items()}
-    tokeniser = "PTBTokenizer" if java else "simple words, since there is no Java"
-    without = "" if java else " (without METEOR, since there is no Java)"
-    names = ", ".join(parts)
-    return CaptionScores(f"mean of {len(parts)}: {names}{without}; tokeniser: {tokeniser}", parts)
+    return CaptionScores(caption_metric(), parts)
+
+
+def caption_metric() -> str:
+    """Say which scores the mean is taken of on this machine, and which tokeniser is used."""
+    if java_works():
+        return "mean of 7: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr; PTBTokenizer"
+    return "mean of 6: BLEU-1 to 4, ROUGE-L, CIDEr; simple words (no Java, so no METEOR)"
 
 
 def require_scorers() -> None:
@@ -123,7 +129,13 @@ def _scores(references: Words, said: Words, java: bool) -> dict[str, float]:
     bleu, _ = Bleu(4).compute_score(references, said, verbose=0)
     found = {f"BLEU-{n}": float(value) for n, value in enumerate(bleu, start=1)}
     if java:
-        found["METEOR"] = float(Meteor().compute_score(references, said)[0])
+        try:
+            found["METEOR"] = float(Meteor().compute_score(references, said)[0])
+        except (OSError, ValueError) as error:  # its process has ended early
+            raise DataError(
+                f"METEOR, which runs in Java and takes up to 2 GB of memory, failed: {error}. Free "
+                "some memory, or take Java off the PATH to do without it."
+            ) from error
     found["ROUGE-L"] = float(Rouge().compute_score(references, said)[0])
     found["CIDEr"] = float(Cider().compute_score(references, said)[0])
     return found

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, get_args
 
+from fcit_app.data.load import Benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
-from fcit_app.evaluate.captions import Caption, score_captions
-from fcit_app.evaluate.metrics import score
-from fcit_app.evaluate.scoring import Scoring, rule_of
+from fcit_app.evaluate.captions import Caption, caption_metric, require_scorers, score_captions
+from fcit_app.evaluate.metrics import Rule, score
+from fcit_app.evaluate.scoring import SCORINGS, Scoring, rule_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def measure(
     if metric == "captions":
         captions = tuple(Caption(s.identifier, said, s.references) for s, said in pairs)
         return Statistics(metric, len(captions), 0, captions)
-    right = sum(is_right(sample, said, scoring) for sample, said in pairs)
+    right = sum(_is_right(sample, said, scoring) for sample, said in pairs)
     return Statistics(metric, len(pairs), right)
 
 
@@ -121,8 +122,40 @@ def metric_of(sample: Sample, scoring: Scoring) -> str:
     return "captions" if sample.references else rule_of(sample.task, scoring)
 
 
-def is_right(sample: Sample, answer: str, scoring: Scoring) -> bool:
-    """Judge one answer, of a sample that is no caption."""
+def name_metrics(benchmark: Benchmark, tasks: Sequence[str], scoring: Scoring) -> dict[str, str]:
+    """Name the metric of each task's test samples, as ``Score.metric`` does on this machine.
+
+    Raises
+    ------
+    DataError
+        If samples cannot be read, or captions are to be scored and their scorers are missing.
+    """
+    found = {}
+    for task in tasks:
+        found[task] = metric_of(benchmark.test_samples(task)[0], scoring)
+        if found[task] == "captions":
+            require_scorers()
+            found[task] = caption_metric()
+    return found
+
+
+def caption_facts(metrics: Mapping[str, str]) -> dict[str, str]:
+    """Give how captions are scored, by a name to compare it with what a run that goes on had."""
+    return {
+        f"{task} (how captions are scored, with Java or without)": metric
+        for task, metric in metrics.items()
+        if metric not in get_args(Rule)
+    }
+
+
+def judge(sample: Sample, answer: str) -> dict[str, bool] | None:
+    """Judge one answer by every scoring; None for a caption, which is not right or wrong."""
+    if sample.references:
+        return None
+    return {scoring: _is_right(sample, answer, scoring) for scoring in SCORINGS}
+
+
+def _is_right(sample: Sample, answer: str, scoring: Scoring) -> bool:
     return score(rule_of(sample.task, scoring), answer, sample.answer)
 
 
