@@ -71,7 +71,9 @@ def data_fingerprint(
 
 
 def _samples(samples: Iterable[Sample]) -> str:
-    return _hash(repr((s.identifier, s.question, s.answer)).encode() for s in samples)
+    return _hash(
+        repr((s.identifier, s.question, s.answer, *s.references)).encode() for s in samples
+    )
 
 
 def _content(path: Path) -> Iterator[bytes]:

@@ -16,9 +16,8 @@ from fcit_app.data.load import Benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.answer import answer, batches
 from fcit_app.evaluate.evaluator import Evaluator
-from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.predictions import Prediction
-from fcit_app.evaluate.scoring import rule_of
+from fcit_app.evaluate.statistics import judge
 from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
 from fcit_app.model.stacked import BankSession
@@ -61,7 +60,7 @@ class Predictor:
     Parameters
     ----------
     config : RunConfig
-        Gives base model, encoder, temperature, routing, scoring and batch size.
+        Gives base model, encoder, temperature, routing and batch size.
     benchmark : Benchmark
         Gives the samples.
     bank : Bank
@@ -108,7 +107,6 @@ class Predictor:
         weights = self._weights_of(batch.task, batch.activation, every)[list(batch.places)]
         samples = [every[place] for place in batch.places]
         said = answer(self._session, samples, self._evaluator.vision, weights, len(samples))
-        scoring = self._config.evaluate.scoring
         return [
             Prediction(
                 sample.identifier,
@@ -116,8 +114,9 @@ class Predictor:
                 sample.question,
                 text,
                 sample.answer,
-                score(rule_of(sample.task, scoring), text, sample.answer),
+                judge(sample, text),
                 self.named(row),
+                list(sample.references),
             )
             for sample, text, row in zip(samples, said, weights, strict=True)
         ]
