@@ -16,7 +16,6 @@ from page import Notebook, Page, Rows, Target, Value
 from random_llava import save_folder
 from sizes import Size
 
-from fcit_app.runs.ledger import read_ledger
 
 CLIENTS = 5
 OUTSIDE = "no client trains"
@@ -67,6 +66,9 @@ def command(size: Size, device: torch.device, out: Path) -> list[str]:
 
 
 def _run(size: Size, device: torch.device) -> list[dict[str, Any]]:
+    # only here: the other pages are measured where the package's requirements are not installed
+    from fcit_app.runs.ledger import read_ledger
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         wanted = command(size, device, out)
