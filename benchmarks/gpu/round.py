@@ -16,7 +16,6 @@ from page import Notebook, Page, Rows, Target, Value
 from random_llava import save_folder
 from sizes import Size
 
-
 CLIENTS = 5
 OUTSIDE = "no client trains"
 _SECONDS, _SHARE = "seconds", "% of the round"
