@@ -183,7 +183,7 @@ def fit(
         schedule = LambdaLR(optimizer, _rate(config.warmup, len(plan)))
         anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
         for step, places in enumerate(plan, start=1):
-            taken = []
+            taken: list[Tensor] = []
             for part in parts_of(collator, places, config.batch_size, config.group_by_length):
                 chosen = [samples[place] for place in part.places]
                 features = vision.of(chosen)
