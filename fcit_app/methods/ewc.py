@@ -159,7 +159,7 @@ def fisher_diagonal(
             parameter.requires_grad_(True)
         sums = [torch.zeros_like(parameter) for parameter in parameters]
         for place, sample in enumerate(samples):
-            batch = collator.batch([place]).to(base.device)
+            batch = collator.batch([place])
             tokens = int((batch.labels[:, 1:] != IGNORED).sum())
             # the mean per token times their number: the whole answer's log-likelihood
             loss = answer_loss(base, batch, vision.of([sample])) * tokens

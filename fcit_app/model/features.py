@@ -73,7 +73,7 @@ class PictureFeatures:
     def of(self, samples: Sequence[Sample]) -> Array:
         """Features (n, vision width) float32, not of length 1."""
         means = [
-            self._vision.of(samples[start : start + _CHUNK]).mean(dim=1).numpy()
+            self._vision.of(samples[start : start + _CHUNK]).mean(dim=1).cpu().numpy()
             for start in range(0, len(samples), _CHUNK)
         ]
         return np.concatenate(means)

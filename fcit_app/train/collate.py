@@ -32,10 +32,6 @@ class Batch:
     input_ids: Tensor
     labels: Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        """Copy the batch to another device."""
-        return Batch(self.input_ids.to(device), self.labels.to(device))
-
 
 class Collator:
     """Tokenises samples once, then cuts any batches from them.

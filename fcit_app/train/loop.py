@@ -183,13 +183,13 @@ def fit(
         schedule = LambdaLR(optimizer, _rate(config.warmup, len(plan)))
         anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
         for step, places in enumerate(plan, start=1):
-            losses.append(0.0)
+            taken: list[Tensor] = []
             for part in parts_of(collator, places, config.batch_size, config.group_by_length):
                 chosen = [samples[place] for place in part.places]
                 features = vision.of(chosen)
                 objective.see(chosen)
-                loss = answer_loss(base, part.batch.to(device), features) * part.of_tokens
-                losses[-1] += loss.item()
+                loss = answer_loss(base, part.batch, features) * part.of_tokens
+                taken.append(loss.detach())
                 if anchors:
                     distance = _squared_distance(handles, anchors)
                     loss = loss + config.proximal_mu / 2 * distance * part.of_samples
@@ -199,6 +199,10 @@ def fit(
                 loss.backward()  # type: ignore[no-untyped-call]
             norm = math.inf if config.max_gradient_norm is None else config.max_gradient_norm
             length = torch.nn.utils.clip_grad_norm_(handles.values(), norm)
+            # only now, once a step: whoever reads a number waits for all that the GPU has to do
+            losses.append(0.0)
+            for loss in taken:
+                losses[-1] += loss.item()
             if not math.isfinite(losses[-1] + length.item()):
                 raise TrainingError(
                     f"Training of {client} diverged in step {step} of {len(plan)}: its loss is "
@@ -222,7 +226,7 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
     base : BaseModel
         The model with whatever adapter is active.
     batch : Batch
-        Right-padded rows.
+        Right-padded rows, on the CPU: places of answers found there cost a GPU no wait.
     vision : Tensor
         Features before the projector, shape (batch, image tokens, vision width).
 
@@ -231,13 +235,15 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
     Tensor
         Scalar.
     """
-    embedded = base.embed(batch.input_ids, vision)
+    device = base.device
+    targets = batch.labels[:, 1:]
+    rows, columns = (targets != IGNORED).nonzero(as_tuple=True)
+    embedded = base.embed(batch.input_ids.to(device), vision)
     states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
     # logits only where there is a loss: an answer is a few of the many tokens
-    targets = batch.labels[:, 1:]
-    wanted = targets != IGNORED
-    logits = base.model.lm_head(states.last_hidden_state[:, :-1][wanted])
-    return functional.cross_entropy(logits.float(), targets[wanted])
+    answers = states.last_hidden_state[rows.to(device), columns.to(device)]
+    logits = base.model.lm_head(answers)
+    return functional.cross_entropy(logits.float(), targets[rows, columns].to(device))
 
 
 @contextmanager
