@@ -138,6 +138,7 @@ def run_federated(
     from fcit_app.data.load import load_benchmark
     from fcit_app.report import write_report
     from server_app.checkpoint import Checkpoint
+    from server_app.evaluation import shared_evaluation
     from server_app.learning import Learning
     from server_app.loop import Federation
 
@@ -162,6 +163,9 @@ def run_federated(
     learning = Learning(config, benchmark, journal)
     learning.strategy.summary()
     federation = Federation(grid, nodes, learning.strategy, config, journal)
+    learning.shared = shared_evaluation(
+        grid, nodes, config, benchmark, learning.evaluator, journal, federation, folder
+    )
     facts = {"clients": list(nodes), "shares": nodes.shares, "data": data}
     checkpoint = Checkpoint(folder, learning, federation, journal, facts)
     arrays = checkpoint.load(saved) if saved else learning.initial

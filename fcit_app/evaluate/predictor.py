@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,7 +18,7 @@ from fcit_app.evaluate.answer import answer, batches
 from fcit_app.evaluate.evaluator import Evaluator
 from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.predictions import Prediction
-from fcit_app.evaluate.scoring import rule_of
+from fcit_app.evaluate.scoring import Scoring, rule_of
 from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
 from fcit_app.model.stacked import BankSession
@@ -68,15 +68,22 @@ class Predictor:
         What answers.
     split : {"test", "validation"}
         Which samples.
+    evaluator : Evaluator, optional
+        One of the same configuration and benchmark, whose vision features are then used again.
     """
 
     def __init__(
-        self, config: RunConfig, benchmark: Benchmark, bank: Bank, split: Split = "test"
+        self,
+        config: RunConfig,
+        benchmark: Benchmark,
+        bank: Bank,
+        split: Split = "test",
+        evaluator: Evaluator | None = None,
     ) -> None:
         self._config = config
         self._benchmark = benchmark
         self._split: Split = split
-        self._evaluator = Evaluator(config, benchmark)
+        self._evaluator = evaluator or Evaluator(config, benchmark)
         self._session = BankSession(self._evaluator.base, bank)
         self._exit = ExitStack()
         self._routed = ""
@@ -110,15 +117,7 @@ class Predictor:
         said = answer(self._session, samples, self._evaluator.vision, weights, len(samples))
         scoring = self._config.evaluate.scoring
         return [
-            Prediction(
-                sample.identifier,
-                sample.task,
-                sample.question,
-                text,
-                sample.answer,
-                score(rule_of(sample.task, scoring), text, sample.answer),
-                self.named(row),
-            )
+            predicted(sample, text, self.named(row), scoring)
             for sample, text, row in zip(samples, said, weights, strict=True)
         ]
 
@@ -139,3 +138,18 @@ class Predictor:
         if activation not in self._weights:
             self._weights[activation] = self._evaluator.weights(self._session, samples, activation)
         return self._weights[activation]
+
+
+def predicted(
+    sample: Sample, text: str, weights: Mapping[str, float] | None, scoring: Scoring
+) -> Prediction:
+    """Make a prediction of what was said to a sample, see ``Prediction``."""
+    return Prediction(
+        sample.identifier,
+        sample.task,
+        sample.question,
+        text,
+        sample.answer,
+        score(rule_of(sample.task, scoring), text, sample.answer),
+        weights,
+    )

@@ -29,6 +29,9 @@ RESUME = "resume"
 LOG_NAME = "flower.log"
 """Flower's log: written beside the run's files, before the run itself has begun."""
 
+PREDICTIONS = "predictions"
+"""Folder of a run's own answers, if they are kept (``evaluate.predictions``)."""
+
 _NAMES = frozenset(
     {
         ANALYSIS_FILE,
@@ -36,6 +39,7 @@ _NAMES = frozenset(
         "environment.json",
         "evaluation",
         "ledger.jsonl",
+        PREDICTIONS,
         "result.json",
         "report.html",
         "state",
@@ -114,6 +118,13 @@ class RunFolder:
     def write_analysis(self, analysis: RunAnalysis) -> None:
         """Replace ``analysis.json`` by this one, atomically."""
         write_json(self.path / ANALYSIS_FILE, analysis.model_dump())
+
+    def predictions_file(self, stage: int) -> Path:
+        """Path of the answers that the evaluation after a stage (0: before the first) keeps."""
+        folder = self.path / PREDICTIONS
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+        return folder / f"stage-{stage:02d}.jsonl"
 
     def read_result(self) -> RunResult:
         """Read ``result.json`` back, checked."""
