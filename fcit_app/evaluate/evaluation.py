@@ -227,7 +227,7 @@ def _answer(
 def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, Any]:
     """All that decides an answer, and what a reader wants to know beside it."""
     config = flatten(run.config) | {"activation": activation}
-    del config["out"]
+    del config["out"], config["evaluate.where"], config["evaluate.predictions"]
     return {
         "version": __version__,
         "split": split,
