@@ -241,7 +241,7 @@ class Worker:
         bank, evaluator = Bank.from_arrays(arrays, json.loads(facts)), self._evaluator
         with Predictor(self.config, self._benchmark, bank, "test", evaluator) as predictor:
             predictions = answer_shard(predictor, batches)
-        report = write_report(report_of(predictions, asked))
+        report = write_report(report_of(predictions, asked, self.config.evaluate.scoring))
         return report, sum(map(len, predictions.values()))
 
     def _trains_projector(self, arrays: Arrays) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
@@ -51,13 +52,13 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, the base cannot be quantised or has no
-        revisions, the paper's presets have no data, the scenario does not fit the other
-        settings or its file is wrong, the method cannot have the projector asked for, more prompts
-        are to be taken from a pool than it has, a method without clients is to be evaluated by
-        them or to keep its answers, a task that the run trains is named as unseen,
-        general ability is asked of a base without a skill set, there are too few samples to
-        exchange pictures, fewer clients than participants of a round, or something whose samples
-        cannot be dealt to the clients.
+        revisions, the paper's presets have no data, captions cannot be scored, the scenario does
+        not fit the other settings or its file is wrong, the method cannot have the projector asked
+        for, more prompts are to be taken from a pool than it has, a method without clients is to be
+        evaluated by them or to keep its answers, a task that the run trains is named as unseen,
+        general ability is asked of a base without a skill set, there are too few
+        samples to exchange pictures, fewer clients than participants of a round, or something whose
+        samples cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
@@ -72,7 +73,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
     if config.data.root and not about_scenario:
-        problems += _missing_files(config)
+        problems += _missing_files(config) + _no_caption_scorers(config)
     if config.federated and clients is not None:
         problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, clients)
     return problems
@@ -204,6 +205,7 @@ def _missing_files(config: RunConfig) -> list[str]:
     root, stages = _folder(config.data.root), make_stages(config)
     entries = [dataset(task) for task in tasks_seen(stages, len(stages))]
     paths = [entry.test_path for entry in entries]
+    paths += [entry.captions_path for entry in entries if entry.captions_path]
     if not config.federated:
         paths += [entry.train_path for entry in entries]
     missing = [path for path in paths if not (root / path).is_file()]
@@ -212,6 +214,20 @@ def _missing_files(config: RunConfig) -> list[str]:
     return [
         f"data.root: {config.data.root!r} lacks {', '.join(missing)}. `fcit doctor` says where to "
         "fetch them; or name other tasks."
+    ]
+
+
+def _no_caption_scorers(config: RunConfig) -> list[str]:
+    stages = make_stages(config)
+    trained = tasks_seen(stages, len(stages))
+    asked = (*trained, *never_trained(config.evaluate.unseen, trained))
+    captions = [task for task in asked if dataset(task).metric == "captions"]
+    if not captions or find_spec("pycocoevalcap"):
+        return []
+    return [
+        f"data.root: captions ({', '.join(captions)}) are scored by the package pycocoevalcap, "
+        "which is not installed. Install it (pip install 'fcit-disco[captions]'), or name other "
+        "tasks."
     ]
 
 

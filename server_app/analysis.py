@@ -94,6 +94,7 @@ class Analysis:
                 entropy=_mean([row.entropy for row in of_seen]),
                 normalised_entropy=_mean([row.normalised_entropy for row in of_seen]),
                 general=_ability(general),
+                parts={entry.task: dict(entry.parts) for entry in scores if entry.parts} or None,
             )
         )
 

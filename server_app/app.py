@@ -136,6 +136,7 @@ def run_federated(
     # Only now: they import torch and matplotlib.
     from fcit_app.data.fingerprint import data_fingerprint
     from fcit_app.data.load import load_benchmark
+    from fcit_app.evaluate.statistics import caption_facts, name_metrics
     from fcit_app.report import write_report
     from server_app.checkpoint import Checkpoint
     from server_app.evaluation import shared_evaluation
@@ -157,7 +158,8 @@ def run_federated(
     prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
     benchmark = load_benchmark(config)
     asked = tasks_asked(config, stages, len(stages))
-    data = data_fingerprint(config, benchmark, asked, nodes.shares)
+    metrics = name_metrics(benchmark, asked, config.evaluate.scoring)
+    data = data_fingerprint(config, benchmark, asked, nodes.shares) | caption_facts(metrics)
     if saved:
         same_data(folder, saved, data)
     learning = Learning(config, benchmark, journal)
@@ -187,6 +189,7 @@ def run_federated(
             "total": checkpoint.seconds,
         },
         traffic={"up": totals.up, "down": totals.down},
+        metrics={task: metrics[task] for task in tasks},
     )
     folder.write_result(result)
     write_report([folder.path], folder.path / "report.html")

@@ -85,6 +85,7 @@ class SharedEvaluation:
         self._journal = journal
         self._traffic = traffic
         self._keep = keep
+        self._scoring = config.evaluate.scoring
         self._plans: dict[str, list[Batch]] = {}
         self._digests: dict[str, str] = {}
 
@@ -117,7 +118,13 @@ class SharedEvaluation:
             self._keep(
                 stage, [p for task in tasks for p in evaluation.predictions(self._samples(task))]
             )
-        return [evaluation.tallies[task].score(task) for task in tasks]
+        return [self._score(evaluation, task) for task in tasks]
+
+    def _score(self, evaluation: _Evaluation, task: str) -> TaskScore:
+        samples, answers = self._samples(task), list[str]()
+        if samples[0].references:
+            answers = [said.answer for said in evaluation.predictions(samples)]
+        return evaluation.tallies[task].score(samples, self._scoring, answers)
 
     def _samples(self, task: str) -> Sequence[Sample]:
         return self._benchmark.test_samples(task)
@@ -196,7 +203,7 @@ class SharedEvaluation:
             task: self._predictions(task, asked[task], report.said[task]) for task in report.said
         }
         for task, found in predictions.items():
-            if tally(found) != report.tallies[task]:
+            if tally(found, self._scoring) != report.tallies[task]:
                 raise DataError(f"{task}: counts and sums are not those of the answers")
         evaluation.add(report.tallies, predictions)
         self._tell(evaluation, client, batches, seconds, {"up": up, "down": down})
@@ -207,20 +214,22 @@ class SharedEvaluation:
         evaluator = self._evaluator
         with Predictor(self._config, self._benchmark, evaluation.bank, "test", evaluator) as here:
             predictions = answer_shard(here, batches)
-        evaluation.add({task: tally(said) for task, said in predictions.items()}, predictions)
+        evaluation.add(
+            {task: tally(said, self._scoring) for task, said in predictions.items()}, predictions
+        )
         seconds = time.perf_counter() - started
         self._tell(evaluation, None, batches, seconds, {"up": 0, "down": 0})
 
     def _wanted(self, tasks: Iterable[str]) -> list[str]:
-        """Tasks of which the answers themselves are wanted."""
-        return list(tasks) if self._keep else []
+        """Tasks of which the answers themselves are wanted: captions are scored together."""
+        return [task for task in tasks if self._keep or self._samples(task)[0].references]
 
     def _predictions(
         self, task: str, places: Sequence[int], answers: Sequence[Said]
     ) -> list[Prediction]:
-        samples, scoring = self._samples(task), self._config.evaluate.scoring
+        samples = self._samples(task)
         return [
-            predicted(samples[place], said.answer, said.weights, scoring)
+            predicted(samples[place], said.answer, said.weights)
             for place, said in zip(places, answers, strict=True)
         ]
 

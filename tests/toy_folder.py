@@ -62,6 +62,20 @@ def make_root(
                 for n, image in enumerate(images[train:])
             ],
         )
+        if entry.captions_path:
+            numbers = range(1, test + 1)
+            texts = ("A dog runs.", "A brown dog is running", "Dog number {}.")
+            write_json(
+                root / entry.captions_path,
+                {
+                    "images": [{"id": n} for n in numbers],
+                    "annotations": [
+                        {"image_id": n, "id": 10 * n + k, "caption": text.format(n)}
+                        for n in numbers
+                        for k, text in enumerate(texts)
+                    ],
+                },
+            )
     return root
 
 

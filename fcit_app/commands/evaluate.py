@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fcit_app.evaluate.evaluation import BankScores
     from fcit_app.evaluate.predictor import Split
     from fcit_app.evaluate.saved_run import SavedRun
+    from fcit_app.evaluate.scoring import Scoring
     from fcit_app.model.activation import Activation
 
 
@@ -31,6 +32,12 @@ def evaluate(
     ] = "test",
     activation: Annotated[
         str, typer.Option(help="Such as softmax,argmax,cosine,concat; by default the run's.")
+    ] = "",
+    scoring: Annotated[
+        str,
+        typer.Option(
+            help="paper,official or one of them; by default the run's. Nothing is asked anew."
+        ),
     ] = "",
     assignments: Annotated[
         list[str] | None,
@@ -56,7 +63,7 @@ def evaluate(
     from fcit_app.launch import watch_signals
 
     changes = parse_assignments(assignments or [])
-    run, names, columns, chosen = _read(path, tasks, activation, split, changes)
+    run, names, columns, chosen, scorings = _read(path, tasks, activation, split, scoring, changes)
     from fcit_app.evaluate.evaluation import evaluate_saved
 
     folder = (out or run.path / "evaluation").resolve()
@@ -64,7 +71,9 @@ def evaluate(
     with watch_signals(interrupt=True) as interruption:
         try:
             with counting("questions") as told:
-                found = evaluate_saved(run, names, chosen, columns, folder, processes, told)
+                found = evaluate_saved(
+                    run, names, chosen, columns, folder, processes, told, scorings
+                )
         except KeyboardInterrupt:
             pass
     if interruption:
@@ -86,8 +95,13 @@ def evaluate(
 
 
 def _read(
-    path: Path, tasks: str, activation: str, split: str, changes: dict[str, Scalar]
-) -> tuple[SavedRun, tuple[str, ...], tuple[Activation, ...], Split]:
+    path: Path,
+    tasks: str,
+    activation: str,
+    split: str,
+    scoring: str,
+    changes: dict[str, Scalar],
+) -> tuple[SavedRun, tuple[str, ...], tuple[Activation, ...], Split, tuple[Scoring, ...]]:
     """Read run and options; all that is wrong with them at once."""
     from fcit_app.config import parse
     from fcit_app.evaluate.saved_run import open_saved_run, unrouted
@@ -99,10 +113,16 @@ def _read(
         names = parse({"tasks": tasks}).tasks
     except ConfigError as error:
         problems += error.problems
-    given = tuple(dict.fromkeys(name.strip() for name in activation.split(",") if name.strip()))
+    scorings: tuple[Scoring, ...] = ()
+    given = _names(activation)
     for name in given:
         try:
             columns = (*columns, parse({"activation": name}).activation)
+        except ConfigError as error:
+            problems += error.problems
+    for name in _names(scoring):
+        try:
+            scorings = (*scorings, parse({"evaluate.scoring": name}).evaluate.scoring)
         except ConfigError as error:
             problems += error.problems
     chosen: Split = "validation" if split == "validation" else "test"
@@ -110,6 +130,8 @@ def _read(
         problems.append(f"--split: {split!r} is not allowed; allowed: one of test, validation.")
     if given and "activation" in changes:
         problems.append("activation: given by --activation and by --set. Keep one of them.")
+    if _names(scoring) and "evaluate.scoring" in changes:
+        problems.append("evaluate.scoring: given by --scoring and by --set. Keep one of them.")
     try:
         run = open_saved_run(path, changes)
         if given and not run.routed:
@@ -118,7 +140,13 @@ def _read(
         raise ConfigError([*problems, *error.problems]) from error
     if problems:
         raise ConfigError(problems)
-    return run, names or run.tasks, columns or (run.config.activation,), chosen
+    columns = columns or (run.config.activation,)
+    return run, names or run.tasks, columns, chosen, scorings or (run.config.evaluate.scoring,)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    """Names between commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
 
 
 def _own(run: SavedRun, split: str) -> dict[str, float]:
@@ -138,13 +166,15 @@ def _print(
     found: list[BankScores],
     own: dict[str, float],
 ) -> None:
-    """One row a task, one column an activation; last the run's own numbers."""
+    """One row a task, a column an activation and scoring; last the run's own numbers."""
     title = f"{run.config.method} · after stage {run.stage}, round {run.round} · {split} samples"
     table = Table(title=title, title_justify="left")
     table.add_column("task")
     table.add_column("questions", justify="right")
     for scores in found:
-        table.add_column(scores.activation or "accuracy", justify="right")
+        names: list[str] = [scores.activation or "accuracy"]
+        names += [scores.scoring] if len({entry.scoring for entry in found}) > 1 else []
+        table.add_column(" ".join(names), justify="right")
     if own:
         table.add_column("in the run", justify="right")
     rows = zip(*(scores.scores for scores in found), strict=True)
@@ -158,6 +188,20 @@ def _print(
     table.add_row("mean", str(sum(found[0].questions)), *means, *whole)
     console = output()
     console.print(table)
-    for scores in found:
-        place = scores.folder / "predictions.jsonl"
+    for line in _means_of_parts(found):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    for folder in dict.fromkeys(scores.folder for scores in found):
+        place = folder / "predictions.jsonl"
         console.print(f"Predictions: {place}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _means_of_parts(found: list[BankScores]) -> list[str]:
+    """Tell what a score is a mean of; once, where several scorings agree."""
+    lines = [
+        f"{score.task}{f' ({scores.activation})' if scores.activation else ''}, {score.metric}: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in score.parts.items())
+        for scores in found
+        for score in scores.scores
+        if score.parts
+    ]
+    return list(dict.fromkeys(lines))

@@ -28,7 +28,8 @@ class Task:
     capability : str
         The capability stage to which the task belongs.
     metric : {"exact", "box"}
-        How one answer is scored, see ``fcit_app.evaluate.metrics``.
+        How one answer is scored, see ``fcit_app.evaluate.metrics``; but captions of a data folder
+        are scored together, see ``fcit_app.evaluate.captions``.
     max_new_tokens : int
         Longest answer that is generated, in tokens of the mini tokenizer.
     """

@@ -74,7 +74,9 @@ def data_fingerprint(
 
 def samples_digest(samples: Iterable[Sample]) -> str:
     """Hash of samples' identifiers, questions and answers; pictures are not read."""
-    return _hash(repr((s.identifier, s.question, s.answer)).encode() for s in samples)
+    return _hash(
+        repr((s.identifier, s.question, s.answer, *s.references)).encode() for s in samples
+    )
 
 
 def _content(path: Path) -> Iterator[bytes]:

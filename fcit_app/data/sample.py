@@ -29,6 +29,9 @@ class Sample:
     answer_tokens : int or None
         Most tokens of a generated answer; None: what the task's entry in the catalogue says, which
         is meant for the mini benchmark.
+    references : tuple[str, ...]
+        Of a caption that is compared with all the captions of its picture: those. Empty where the
+        answer alone is right.
     """
 
     identifier: str
@@ -37,3 +40,4 @@ class Sample:
     answer: str
     picture: Callable[[], Image.Image] = field(repr=False, compare=False)
     answer_tokens: int | None = None
+    references: tuple[str, ...] = ()

@@ -18,12 +18,15 @@ from fcit_app.data.catalogue import TASK_NAMES
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.activation_summary import summarise_weights
-from fcit_app.evaluate.evaluator import TaskScore
+from fcit_app.evaluate.captions import require_scorers
+from fcit_app.evaluate.evaluator import TaskScore, task_score
 from fcit_app.evaluate.matrix import last
 from fcit_app.evaluate.predictions import Prediction, PredictionFile
 from fcit_app.evaluate.predictor import Batch, Split, samples_of
 from fcit_app.evaluate.predictors import predictors
 from fcit_app.evaluate.saved_run import SavedRun
+from fcit_app.evaluate.scoring import Scoring
+from fcit_app.evaluate.statistics import measure
 from fcit_app.model.activation import Activation
 from fcit_app.runs import locked, writing
 from fcit_app.runs.atomic import write_json
@@ -34,14 +37,16 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BankScores:
-    """How a bank did with one activation.
+    """How a bank did with one activation, by one scoring.
 
     Parameters
     ----------
     activation : Activation or None
         None for a bank that is not routed.
+    scoring : {"paper", "official"}
+        How the answers were judged.
     folder : Path
-        Where ``setting.json``, ``predictions.jsonl`` and ``scores.json`` are.
+        Where ``setting.json``, ``predictions.jsonl`` and ``scores-<scoring>.json`` are.
     scores : tuple[TaskScore, ...]
         In the order in which the tasks were asked for.
     questions : tuple[int, ...]
@@ -49,6 +54,7 @@ class BankScores:
     """
 
     activation: Activation | None
+    scoring: Scoring
     folder: Path
     scores: tuple[TaskScore, ...]
     questions: tuple[int, ...]
@@ -62,6 +68,7 @@ class BankScores:
         """Plain data for JSON."""
         return {
             "activation": self.activation,
+            "scoring": self.scoring,
             "mean": self.mean,
             "tasks": [
                 {**asdict(found), "questions": count}
@@ -98,7 +105,7 @@ class _Sheet:
         return [
             found
             for found, sample in pairs
-            if found and (found.question, found.reference) == (sample.question, sample.answer)
+            if found and _asked(found) == (sample.question, sample.answer, *sample.references)
         ]
 
     def begin(self) -> None:
@@ -113,22 +120,28 @@ class _Sheet:
         self._file.append(predictions)
         self._found |= {(entry.task, entry.identifier): entry for entry in predictions}
 
-    def finish(self, samples: Mapping[str, Sequence[Sample]]) -> BankScores:
-        """Put all lines in the samples' order, and score them."""
+    def finish(
+        self, samples: Mapping[str, Sequence[Sample]], scorings: Sequence[Scoring]
+    ) -> list[BankScores]:
+        """Put all lines in the samples' order, and score them by each scoring."""
         of_task = {task: self.of(asked) for task, asked in samples.items()}
         rest = [entry for entry in self._found.values() if entry.task not in samples]
         lines = [entry for entries in of_task.values() for entry in entries] + rest
         self._file.replace(sorted(lines, key=lambda entry: TASK_NAMES.index(entry.task)))
         routed = any(entry.weights is not None for entry in lines)
-        scores = BankScores(
-            self.activation if routed else None,
-            self.folder,
-            tuple(_score(task, entries) for task, entries in of_task.items()),
-            tuple(map(len, of_task.values())),
-        )
-        with writing(self.folder):
-            write_json(self.folder / "scores.json", scores.as_dict())
-        return scores
+        found = []
+        for scoring in scorings:
+            scores = BankScores(
+                self.activation if routed else None,
+                scoring,
+                self.folder,
+                tuple(_score(samples[task], said, scoring) for task, said in of_task.items()),
+                tuple(map(len, of_task.values())),
+            )
+            with writing(self.folder):
+                write_json(self.folder / f"scores-{scoring}.json", scores.as_dict())
+            found.append(scores)
+        return found
 
 
 def evaluate_saved(
@@ -139,13 +152,15 @@ def evaluate_saved(
     out: Path,
     processes: int = 1,
     told: Told = lambda done, total: None,
+    scorings: Sequence[Scoring] = (),
 ) -> list[BankScores]:
     """Answer and score what is not answered yet.
 
     Whatever decides an answer (bank, settings, split, activation, version) names the folder of its
     predictions, so nothing is ever mixed: another setting begins anew beside the others. There a
     batch counts once all of it is on disk and its questions are still those of the data; batches
-    and answers are those of the run's own evaluation, whatever was answered before a stop.
+    and answers are those of the run's own evaluation, whatever was answered before a stop. How
+    answers are scored decides none: another scoring is computed from the same predictions.
 
     Parameters
     ----------
@@ -163,11 +178,13 @@ def evaluate_saved(
         Processes that answer; it makes no difference to the result.
     told : Told
         Hears of the progress.
+    scorings : Sequence[Scoring]
+        How answers are judged; the configuration's alone if there is none.
 
     Returns
     -------
     list[BankScores]
-        One an activation.
+        One an activation and scoring; those of an activation stand together.
 
     Raises
     ------
@@ -177,13 +194,16 @@ def evaluate_saved(
     """
     benchmark = load_benchmark(run.config)
     samples = {task: samples_of(benchmark, split, task) for task in tasks}
+    scorings = scorings or (run.config.evaluate.scoring,)
+    if any(sample.references for asked in samples.values() for sample in asked):
+        require_scorers()
     with ExitStack() as held:
         sheets = {
             activation: _Sheet(run, split, activation, out, held)
             for activation in dict.fromkeys(activations)
         }
         _answer(run, benchmark, split, processes, sheets, samples, told)
-        return [sheet.finish(samples) for sheet in sheets.values()]
+        return [scores for sheet in sheets.values() for scores in sheet.finish(samples, scorings)]
 
 
 def _answer(
@@ -227,7 +247,8 @@ def _answer(
 def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, Any]:
     """All that decides an answer, and what a reader wants to know beside it."""
     config = flatten(run.config) | {"activation": activation}
-    del config["out"], config["evaluate.where"], config["evaluate.predictions"]
+    for key in ("out", "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
+        del config[key]
     return {
         "version": __version__,
         "split": split,
@@ -238,8 +259,15 @@ def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, A
     }
 
 
-def _score(task: str, predictions: Sequence[Prediction]) -> TaskScore:
-    right = sum(entry.right for entry in predictions)
+def _asked(entry: Prediction) -> tuple[str, ...]:
+    """All that a prediction knows of its sample."""
+    return (entry.question, entry.reference, *entry.references)
+
+
+def _score(
+    samples: Sequence[Sample], predictions: Sequence[Prediction], scoring: Scoring
+) -> TaskScore:
     rows = [list(entry.weights.values()) for entry in predictions if entry.weights is not None]
     activation = summarise_weights(torch.tensor(rows, dtype=torch.float32)) if rows else None
-    return TaskScore(task, 100.0 * right / len(predictions), activation)
+    statistics = measure(samples, [entry.answer for entry in predictions], scoring)
+    return task_score(samples[0].task, statistics, activation)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -14,8 +14,8 @@ from fcit_app.data.sample import Sample
 from fcit_app.evaluate.activation_summary import ActivationSummary, summarise_weights
 from fcit_app.evaluate.answer import answer, question_weights
 from fcit_app.evaluate.general import SkillScores, held_out_skills, said_exactly, score_skills
-from fcit_app.evaluate.metrics import score
-from fcit_app.evaluate.scoring import Scoring, rule_of
+from fcit_app.evaluate.scoring import Scoring
+from fcit_app.evaluate.statistics import Statistics, final, measure
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.methods import load_method
 from fcit_app.model.activation import Activation
@@ -39,11 +39,17 @@ class TaskScore:
         Percent.
     activation : ActivationSummary or None
         None for a bank without identity tokens: nothing is routed there.
+    metric : str
+        What the accuracy is, see ``Score``; empty if not told.
+    parts : Mapping[str, float]
+        The scores whose mean it is, see ``Score``; empty for a share of right answers.
     """
 
     task: str
     accuracy: float
     activation: ActivationSummary | None
+    metric: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -89,8 +95,8 @@ class Evaluator:
                 samples = self._benchmark.test_samples(name)
                 weights = self.weights(session, samples)
                 activation = None if session.tokens is None else summarise_weights(weights)
-                accuracy = self._percent_right(session, samples, weights)
-                found.append(TaskScore(name, accuracy, activation))
+                statistics = self._measure(session, samples, weights)
+                found.append(task_score(name, statistics, activation))
                 if done is not None:
                     done(name, number)
         return found
@@ -102,9 +108,9 @@ class Evaluator:
         return [found.accuracy for found in self.scores(bank, tasks, done)]
 
     def accuracy_on(self, bank: Bank, samples: Sequence[Sample]) -> float:
-        """Percentage of right answers on any samples."""
+        """Score in percent on any samples of one task."""
         with BankSession(self.base, bank) as session:
-            return self._percent_right(session, samples, self.weights(session, samples))
+            return final(self._measure(session, samples, self.weights(session, samples))).percent
 
     def general(self, bank: Bank) -> SkillScores:
         """Score the held-out questions of the base's own skills.
@@ -149,20 +155,24 @@ class Evaluator:
     def _skills(self) -> tuple[Sample, ...]:
         return held_out_skills(self.base)
 
-    def _percent_right(
+    def _measure(
         self, session: BankSession, samples: Sequence[Sample], weights: Tensor
-    ) -> float:
+    ) -> Statistics:
         evaluation = self.config.evaluate
         answers = answer(session, samples, self.vision, weights, evaluation.batch_size)
-        return percent_right(samples, answers, evaluation.scoring)
+        return measure(samples, answers, evaluation.scoring)
+
+
+def task_score(
+    task: str, statistics: Statistics, activation: ActivationSummary | None
+) -> TaskScore:
+    """Score all of a task's answers, from their statistics."""
+    found = final(statistics)
+    return TaskScore(task, found.percent, activation, found.metric, found.parts)
 
 
 def percent_right(
     samples: Sequence[Sample], answers: Sequence[str], scoring: Scoring = "paper"
 ) -> float:
-    """Share of right answers in percent, by each task's own metric."""
-    right = sum(
-        score(rule_of(sample.task, scoring), said, sample.answer)
-        for sample, said in zip(samples, answers, strict=True)
-    )
-    return 100.0 * right / len(samples)
+    """Score of answers to one task's samples in percent, by the task's own metric."""
+    return final(measure(samples, answers, scoring)).percent

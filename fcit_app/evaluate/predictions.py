@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,11 +26,13 @@ class Prediction:
         What the model said.
     reference : str
         What it should have said.
-    right : bool
-        By the task's metric and ``evaluate.scoring``.
+    right : Mapping[str, bool] or None
+        Each ``evaluate.scoring`` to whether the answer is right by it; None for a caption.
     weights : Mapping[str, float] or None
         Identifier of a subspace to its weight, in the bank's order; None where nothing is routed.
         Shortest decimals that are the same float32 again.
+    references : Sequence[str]
+        All captions that a caption is compared with, else empty.
     """
 
     identifier: str
@@ -38,8 +40,9 @@ class Prediction:
     question: str
     answer: str
     reference: str
-    right: bool
+    right: Mapping[str, bool] | None
     weights: Mapping[str, float] | None
+    references: Sequence[str]
 
 
 class PredictionFile:

@@ -16,9 +16,8 @@ from fcit_app.data.load import Benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.answer import answer, batches
 from fcit_app.evaluate.evaluator import Evaluator
-from fcit_app.evaluate.metrics import score
 from fcit_app.evaluate.predictions import Prediction
-from fcit_app.evaluate.scoring import Scoring, rule_of
+from fcit_app.evaluate.statistics import judge
 from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
 from fcit_app.model.stacked import BankSession
@@ -61,7 +60,7 @@ class Predictor:
     Parameters
     ----------
     config : RunConfig
-        Gives base model, encoder, temperature, routing, scoring and batch size.
+        Gives base model, encoder, temperature, routing and batch size.
     benchmark : Benchmark
         Gives the samples.
     bank : Bank
@@ -115,9 +114,8 @@ class Predictor:
         weights = self._weights_of(batch.task, batch.activation, every)[list(batch.places)]
         samples = [every[place] for place in batch.places]
         said = answer(self._session, samples, self._evaluator.vision, weights, len(samples))
-        scoring = self._config.evaluate.scoring
         return [
-            predicted(sample, text, self.named(row), scoring)
+            predicted(sample, text, self.named(row))
             for sample, text, row in zip(samples, said, weights, strict=True)
         ]
 
@@ -140,9 +138,7 @@ class Predictor:
         return self._weights[activation]
 
 
-def predicted(
-    sample: Sample, text: str, weights: Mapping[str, float] | None, scoring: Scoring
-) -> Prediction:
+def predicted(sample: Sample, text: str, weights: Mapping[str, float] | None) -> Prediction:
     """Make a prediction of what was said to a sample, see ``Prediction``."""
     return Prediction(
         sample.identifier,
@@ -150,6 +146,7 @@ def predicted(
         sample.question,
         text,
         sample.answer,
-        score(rule_of(sample.task, scoring), text, sample.answer),
+        judge(sample, text),
         weights,
+        list(sample.references),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from fcit_app.data.catalogue import task as find_task
 from fcit_app.evaluate.metrics import Rule
 
 Scoring = Literal["paper", "official"]
+SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 
 _SUBSTRING_TASKS = frozenset({"dvqa", "figureqa"})
 """Scored by the released ``eval_okvqa`` script."""

@@ -14,11 +14,14 @@ import torch
 
 from fcit_app.data.fingerprint import samples_digest
 from fcit_app.data.load import Benchmark
+from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
 from fcit_app.evaluate.activation_summary import ActivationTally, tally_weights
-from fcit_app.evaluate.evaluator import TaskScore
+from fcit_app.evaluate.evaluator import TaskScore, task_score
 from fcit_app.evaluate.predictions import Prediction
 from fcit_app.evaluate.predictor import Batch, Predictor
+from fcit_app.evaluate.scoring import Scoring
+from fcit_app.evaluate.statistics import Statistics, measure, metric_of
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,18 @@ class TaskTally:
             else None,
         )
 
-    def score(self, task: str) -> TaskScore:
-        """Score of the task, all of whose questions have been counted."""
+    def score(
+        self, samples: Sequence[Sample], scoring: Scoring, answers: Sequence[str] = ()
+    ) -> TaskScore:
+        """Score the task, all of whose samples have been counted; captions need all answers."""
         activation = None if self.activation is None else self.activation.summary()
-        return TaskScore(task, 100.0 * self.right / self.questions, activation)
+        metric = metric_of(samples[0], scoring)
+        statistics = (
+            measure(samples, answers, scoring)
+            if samples[0].references
+            else Statistics(metric, self.questions, self.right)
+        )
+        return task_score(samples[0].task, statistics, activation)
 
 
 def deal_batches(batches: Sequence[Batch], clients: Sequence[int]) -> dict[int, list[Batch]]:
@@ -83,12 +94,12 @@ def answer_shard(predictor: Predictor, batches: Sequence[Batch]) -> dict[str, li
     }
 
 
-def tally(predictions: Sequence[Prediction]) -> TaskTally:
-    """Add up the predictions, at least one, of one task."""
+def tally(predictions: Sequence[Prediction], scoring: Scoring) -> TaskTally:
+    """Add up the predictions, at least one, of one task; no caption is right or wrong."""
     rows = [list(entry.weights.values()) for entry in predictions if entry.weights is not None]
     return TaskTally(
         len(predictions),
-        sum(entry.right for entry in predictions),
+        sum(entry.right[scoring] for entry in predictions if entry.right),
         tally_weights(torch.tensor(rows, dtype=torch.float32)) if rows else None,
     )
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fcit_app.errors import DataError
 from fcit_app.evaluate.predictions import Prediction
+from fcit_app.evaluate.scoring import Scoring
 from fcit_app.evaluate.shard import TaskTally, tally
 
 
@@ -87,9 +88,11 @@ def read_report(text: object) -> ShardReport:
     return _read(_REPORT, text)
 
 
-def report_of(predictions: Mapping[str, Sequence[Prediction]], order: ShardOrder) -> ShardReport:
+def report_of(
+    predictions: Mapping[str, Sequence[Prediction]], order: ShardOrder, scoring: Scoring
+) -> ShardReport:
     """Make the report on the predictions of a shard, by task."""
-    tallies = {task: tally(entries) for task, entries in predictions.items()}
+    tallies = {task: tally(entries, scoring) for task, entries in predictions.items()}
     said = {
         task: [Said(entry.answer, entry.weights) for entry in predictions[task]]
         for task in order.said

@@ -11,6 +11,7 @@ from fcit_app.config import RunConfig
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.stages import make_stages, tasks_seen
 from fcit_app.errors import reason_of
+from fcit_app.evaluate.statistics import name_metrics
 from fcit_app.reference.blind import blind
 from fcit_app.reference.centralized import centralized
 from fcit_app.reference.progress import TaskDone
@@ -71,7 +72,9 @@ def _run(config: RunConfig, folder: RunFolder, record: Write) -> dict[str, Any]:
     def done(task: str, number: int) -> None:
         record("evaluate-progress", stage=1, task=task, done=number, total=len(tasks))
 
-    row = REFERENCES[config.method](config, load_benchmark(config), tasks, done)
+    benchmark = load_benchmark(config)
+    metrics = name_metrics(benchmark, tasks, config.evaluate.scoring)
+    row = REFERENCES[config.method](config, benchmark, tasks, done)
     seconds = time.perf_counter() - started
     record("stage-evaluated", stage=1, accuracy=row, seconds=round(seconds, 3))
     result = make_result(
@@ -81,6 +84,7 @@ def _run(config: RunConfig, folder: RunFolder, record: Write) -> dict[str, Any]:
         last=sum(row) / len(row),
         zero_shot=row if config.method == "zero-shot" else None,
         seconds={"total": seconds},
+        metrics=metrics,
     )
     folder.write_result(result)
     finished = ("last", "avg", "seconds", "bytes")

@@ -15,6 +15,7 @@ FILE = "analysis.json"
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -59,6 +60,7 @@ class StageAnalysis(Strict):
     trained by then; ``transfer_gain``: how much that is above the base's zero-shot accuracy.
     ``subspaces``: their identifiers, in the order of all weights. ``activation``: a row per task
     asked. ``routing_accuracy``, ``entropy``, ``normalised_entropy``: means over the tasks seen.
+    ``parts``: of a task whose accuracy is a mean of scores (captions) these scores, times 100.
     """
 
     stage: int = Field(ge=1)
@@ -73,6 +75,7 @@ class StageAnalysis(Strict):
     entropy: Nats | None
     normalised_entropy: Share | None
     general: GeneralAbility | None
+    parts: dict[str, dict[str, Score]] | None = None
 
 
 class RunAnalysis(Strict):

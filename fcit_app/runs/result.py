@@ -48,6 +48,7 @@ class RunResult(Strict):
 
     ``accuracy``: percent, a row per evaluated stage, a column per task seen so far. ``last``: mean
     of its last row. ``avg``: mean over rows of the row means. ``zero_shot``: percent per task.
+    ``metrics``: what the accuracy of each task is; null in results from before it was told.
     """
 
     method: str
@@ -66,6 +67,7 @@ class RunResult(Strict):
     subspaces: list[SubspaceSummary] | None
     seconds: PhaseSeconds
     bytes: TrafficBytes
+    metrics: dict[str, str] | None = None
 
     @model_validator(mode="after")
     def _rows_fit_tasks(self) -> RunResult:
@@ -91,6 +93,7 @@ def make_result(
     subspaces: Sequence[Mapping[str, Any]] | None = None,
     seconds: Mapping[str, float] | None = None,
     traffic: Mapping[str, int] | None = None,
+    metrics: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the content of ``result.json``; what is left out becomes null.
 
@@ -109,6 +112,8 @@ def make_result(
         Some of ``train``, ``aggregate``, ``evaluate``, ``total``.
     traffic : mapping, optional
         ``up`` and ``down``, bytes.
+    metrics : mapping, optional
+        Task to the name of its metric.
 
     Raises
     ------
@@ -134,6 +139,7 @@ def make_result(
         "subspaces": None if subspaces is None else [dict(entry) for entry in subspaces],
         "seconds": phases,
         "bytes": dict.fromkeys(TrafficBytes.model_fields) | dict(traffic or {}),
+        "metrics": None if metrics is None else dict(metrics),
     }
     return RunResult.check(content).model_dump()
 

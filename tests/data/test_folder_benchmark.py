@@ -144,6 +144,12 @@ def test_captions_are_matched_by_order(tmp_path):
     file = write_json(root / entry.captions_path, coco)
     samples = benchmark(root).test_samples("flickr30k")
     assert [sample.answer for sample in samples] == [f"caption 0 of {n}" for n in (1, 2, 3)]
+    assert [sample.references for sample in samples] == [
+        tuple(f"caption {k} of {n}" for k in range(5)) for n in (1, 2, 3)
+    ]
+    # A training record has one caption.
+    for sample in benchmark(root).training_samples("flickr30k"):
+        assert sample.references == (sample.answer,)
     write_json(file, {**coco, "images": coco["images"][:2]})
     with pytest.raises(DataError, match="references for 2 pictures"):
         benchmark(root).test_samples("flickr30k")

@@ -48,7 +48,7 @@ def test_a_test_record():
     record = parse_test(raw)
     assert (record.image, record.identifier) == ("a.png", "7")
     assert record.turns == (Turn("How many?", "3"),)
-    assert parse_test(raw, "a reference").turns[0].answer == "a reference"
+    assert parse_test(raw, ("a reference",)).turns[0].answer == "a reference"
 
 
 GOOD = training_raw("a.png", "q", "a")

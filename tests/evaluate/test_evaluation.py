@@ -72,15 +72,17 @@ def test_a_line_tells_all_about_a_question(saved_disco: RunFolder, tmp_path: Pat
     lines = [json.loads(line) for line in kept(found).splitlines()]
     assert len(lines) == 16
     assert list(lines[0]) == [
-        *("identifier", "task", "question", "answer", "reference", "right", "weights")
+        *("identifier", "task", "question", "answer", "reference", "right", "weights"),
+        "references",
     ]
+    assert all(list(line["right"]) == ["paper", "official"] for line in lines)
     assert list(lines[0]["weights"]) == ["0", "1"]
     assert sum(lines[0]["weights"].values()) == pytest.approx(1)
     assert [line["task"] for line in lines] == ["imagenet-r"] * 8 + ["figureqa"] * 8
     assert [int(line["identifier"].split("/")[-1]) for line in lines] == [*range(8)] * 2
     setting = json.loads((found.folder / "setting.json").read_text())
     assert (setting["stage"], setting["round"], setting["split"]) == (2, 1, "test")
-    assert json.loads((found.folder / "scores.json").read_text()) == json.loads(
+    assert json.loads((found.folder / "scores-paper.json").read_text()) == json.loads(
         json.dumps(found.as_dict())
     )
 
@@ -171,6 +173,29 @@ def test_another_setting_split_or_bank_begins_anew_beside(
     assert len(set(folders)) == 7
     assert [asdict(s) for s in columns[0].scores] != [asdict(s) for s in warm[0].scores]
     assert b"/validation/" in kept(validation[0])
+
+
+def test_another_scoring_is_computed_from_the_same_predictions(
+    saved_disco: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (paper,) = evaluate(saved_disco.path, tmp_path)
+    before = kept(paper)
+    monkeypatch.setattr(predictors, "Predictor", None)  # no model is needed
+    (official,) = evaluate(saved_disco.path, tmp_path, evaluate__scoring="official")
+    assert (official.folder, kept(official)) == (paper.folder, before)
+    assert [score.metric for score in paper.scores] == ["exact", "exact"]
+    assert [score.metric for score in official.scores] == ["exact", "substring"]
+    for scores in (paper, official):
+        lines = [json.loads(line) for line in kept(scores).splitlines()]
+        right = [line["right"][scores.scoring] for line in lines if line["task"] == "figureqa"]
+        assert scores.scores[1].accuracy == 100.0 * sum(right) / 8
+    run = open_saved_run(saved_disco.path)
+    both = evaluate_saved(
+        run, run.tasks, "test", ("softmax",), tmp_path, scorings=("paper", "official")
+    )
+    assert both == [paper, official]
+    written = {path.name for path in paper.folder.iterdir()}
+    assert written >= {"scores-paper.json", "scores-official.json"}
 
 
 def test_more_tasks_are_added_to_those_that_are_answered(

@@ -47,12 +47,14 @@ def without_bank(tmp_path) -> Path:
 
 def test_a_table_beside_the_runs_own_numbers(saved_disco, monkeypatch, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ["--activation", "softmax,concat", "--out", out]
+    options = ["--activation", "softmax,concat", "--scoring", "paper,official", "--out", out]
     assert fcit(monkeypatch, "evaluate", saved_disco.path, *options) == 0
     printed = capsys.readouterr().out
     last = saved_disco.read_result().last
     assert "disco · after stage 2, round 1 · test samples" in printed
-    assert "softmax" in printed and "concat" in printed and "in the run" in printed
+    for column in ("softmax", "concat", "paper", "official", "in the run"):
+        assert column in printed
+    assert printed.count("Predictions: ") == 2
     (mean,) = [line for line in printed.splitlines() if "mean" in line]
     assert mean.count(f" {last:.2f} ") >= 2
     for path in [line for line in printed.splitlines() if line.startswith("Predictions: ")]:
@@ -88,12 +90,14 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_made(
 ):
     out = tmp_path / "out"
     wrong = ["--tasks", "figureq", "--activation", "softmx", "--split", "train"]
+    wrong += ["--scoring", "offical"]
     assignments = ["--set", "train.rank=4", "--set", "identity.temperature=0"]
     assert fcit(monkeypatch, "evaluate", saved_disco.path, *wrong, *assignments, "--out", out) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "5 problems in the configuration" in told
+    assert "6 problems in the configuration" in told
     assert "Did you mean 'figureqa'?" in told
     assert "Did you mean 'softmax'?" in told
+    assert "Did you mean 'official'?" in told
     assert "train.rank: cannot be changed" in told
     gone = ["--set", f"data.root={tmp_path / 'gone'}"]
     assert fcit(monkeypatch, "evaluate", saved_disco.path, *gone, "--out", out) == 2

@@ -11,7 +11,7 @@ from fcit_app.runs import RunResult, make_result, read_result
 KEYS = [
     *("method", "aggregator", "setting", "scenario", "beta", "seed", "tasks", "accuracy"),
     *("last", "avg", "backward_transfer", "forgetting", "zero_shot", "subspaces"),
-    *("seconds", "bytes"),
+    *("seconds", "bytes", "metrics"),
 ]
 TASKS = ["imagenet-r", "arxivqa"]
 
@@ -29,6 +29,7 @@ def full() -> dict:
         subspaces=[{"id": 0, "task_counts": {"dvqa": 4}, "samples": 4, "first_stage": 1}],
         seconds={"train": 1.0, "aggregate": 0.1, "evaluate": 2.0, "total": 4.0},
         traffic={"up": 10, "down": 20},
+        metrics={"imagenet-r": "exact", "arxivqa": "exact"},
     )
 
 
@@ -46,17 +47,23 @@ def test_what_does_not_apply_is_null():
     empty = {key for key, value in result.items() if value is None}
     assert empty == {
         *("aggregator", "scenario", "beta", "accuracy", "last", "avg"),
-        *("backward_transfer", "forgetting", "zero_shot", "subspaces"),
+        *("backward_transfer", "forgetting", "zero_shot", "subspaces", "metrics"),
     }
     assert set(result["seconds"].values()) == set(result["bytes"].values()) == {None}
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", KEYS[:-1])
 def test_no_key_may_be_missing(key):
     result = full()
     del result[key]
     with pytest.raises(RunFolderError, match=f"{key}: Field required"):
         RunResult.check(result)
+
+
+def test_results_from_before_metrics_were_named_can_be_read():
+    result = full()
+    assert result.pop("metrics") == dict.fromkeys(TASKS, "exact")
+    assert RunResult.check(result).metrics is None
 
 
 @pytest.mark.parametrize(

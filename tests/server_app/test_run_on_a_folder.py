@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from statistics import fmean
+
 import pytest
 from app_runs import events, run_config, serve
 from toy_folder import change, make_root
@@ -9,7 +12,10 @@ from toy_folder import change, make_root
 from fcit_app.data.folder.datasets import dataset
 from fcit_app.data.folder.write_partition import write_partition
 from fcit_app.errors import ConfigError
-from fcit_app.runs import read_result
+from fcit_app.evaluate import captions
+from fcit_app.evaluate.evaluation import evaluate_saved
+from fcit_app.evaluate.saved_run import open_saved_run
+from fcit_app.runs import read_analysis, read_result
 
 TASKS = ("imagenet-r", "figureqa")
 
@@ -46,6 +52,34 @@ def test_shards_on_disk_and_a_bad_record(tiny_folder, tmp_path, root):
     folder = serve(refusing)
     assert "client_0.json, record 0 (counted from 0): its image path" in str(folder.ledger.read())
     assert events(folder, "run-finished")
+
+
+def test_captions_are_scored_by_all_references(tiny_folder, tmp_path, monkeypatch):
+    """Without Java, whose start takes longer than the run; that it is missing is written down."""
+    monkeypatch.setattr(captions, "java_works", lambda: False)
+    root = make_root(tmp_path / "data", ["flickr30k"], train=48, test=4)
+    settings = config(tiny_folder, tmp_path / "run", root, tasks="flickr30k")
+    monkeypatch.setattr("fcit_app.preflight.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"captions \(flickr30k\).*fcit-disco\[captions\]"):
+        serve(settings)
+    monkeypatch.undo()
+    monkeypatch.setattr(captions, "java_works", lambda: False)
+    folder = serve(settings)
+    result = read_result(folder.path)
+    (stage,) = read_analysis(folder.path).stages
+    assert result.metrics == {"flickr30k": captions.caption_metric()}
+    assert "no METEOR" in result.metrics["flickr30k"]
+    parts = stage.parts["flickr30k"]
+    assert list(parts) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+    assert result.accuracy == [[fmean(parts.values())]]
+    run = open_saved_run(folder.path)
+    (again,) = evaluate_saved(run, run.tasks, "test", ("softmax",), tmp_path / "out")
+    assert [score.accuracy for score in again.scores] == result.accuracy[-1]
+    assert dict(again.scores[0].parts) == parts
+    lines = [
+        json.loads(line) for line in (again.folder / "predictions.jsonl").read_text().splitlines()
+    ]
+    assert [(line["right"], len(line["references"])) for line in lines] == [(None, 3)] * 2
 
 
 def test_wrong_folders_are_told_at_the_start(tiny_folder, tmp_path, root):

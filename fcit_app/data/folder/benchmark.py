@@ -182,4 +182,13 @@ class FolderBenchmark:
             )
         name = str(found.file.relative_to(self._root).with_suffix(""))
         samples = samples_of(found, self._root / PICTURES, name, task, bad)
-        return tuple(replace(sample, answer_tokens=GENERATION_LENGTH) for sample in samples)
+        captions = dataset(task).metric == "captions"
+        return tuple(
+            replace(
+                sample,
+                answer_tokens=GENERATION_LENGTH,
+                # A training record, held out for validation, brings one caption only.
+                references=(sample.references or (sample.answer,)) if captions else (),
+            )
+            for sample in samples
+        )

@@ -23,7 +23,7 @@ def read_captions(file: Path) -> tuple[tuple[str, ...], ...]:
     Returns
     -------
     tuple of tuple of str
-        At least one caption a picture.
+        At least one caption a picture; empty ones are left out.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def read_captions(file: Path) -> tuple[tuple[str, ...], ...]:
         images = [entry["id"] for entry in content["images"]]
         captions: dict[object, list[str]] = defaultdict(list)
         for entry in content["annotations"]:
-            captions[entry["image_id"]].append(str(entry["caption"]))
+            if caption := str(entry["caption"]).strip():
+                captions[entry["image_id"]].append(caption)
     except OSError as error:
         raise DataError(f"{file}: the file cannot be read: {error.strerror or error}.") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:

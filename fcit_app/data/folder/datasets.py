@@ -62,8 +62,7 @@ class Dataset:
         What every answer looks like; None: nothing is promised of it.
     metric : {"exact", "box", "captions"}
         How FCIT scores answers. ``captions`` is the mean of BLEU-1 to 4, METEOR, ROUGE-L and CIDEr
-        (pycocoevalcap); no function of ours computes it yet, so runs score these answers as the
-        task's metric in ``fcit_app.data.catalogue`` says.
+        over all references of a picture, see ``fcit_app.evaluate.captions``.
     captions_file : str or None
         COCO-style file with the references of the test pictures.
     train_records, test_records : int or None

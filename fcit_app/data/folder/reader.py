@@ -112,8 +112,7 @@ def asking_parser(captions_file: Path | None) -> Parse:
                 f"{captions_file}: has references for {len(captions)} pictures, fewer than there "
                 "are test records; the two files do not belong together."
             )
-        # A sample holds one answer; FCIT's caption scores compare with all of a picture's.
-        return parse_test(raw, captions[position][0])
+        return parse_test(raw, captions[position])
 
     return parse
 
@@ -191,6 +190,7 @@ def samples_of(
             question=turn.question,
             answer=turn.answer,
             picture=partial(_open, path, found),
+            references=found.record.references,
         )
         for number, turn in enumerate(found.record.turns)
     )

@@ -32,11 +32,14 @@ class Record:
         At least one; Grounding has several to a picture.
     identifier : str or None
         The record's own ``id`` or ``question_id``; None if it has none.
+    references : tuple[str, ...]
+        All captions of the picture, where the answer is compared with them; else empty.
     """
 
     image: str
     turns: tuple[Turn, ...]
     identifier: str | None
+    references: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -72,15 +75,15 @@ def parse_training(raw: object) -> Record:
     return Record(image, turns, _identifier(entry))
 
 
-def parse_test(raw: object, reference: str | None = None) -> Record:
+def parse_test(raw: object, references: tuple[str, ...] = ()) -> Record:
     """Read ``{"question_id", "image", "text", "answer"}``; Grounding has ``answer_bbox`` instead.
 
     Parameters
     ----------
     raw : object
         The parsed JSON.
-    reference : str, optional
-        The answer, where it lies in a file of its own (captions).
+    references : tuple[str, ...]
+        The picture's captions, where they lie in a file of their own; the first is the answer.
 
     Raises
     ------
@@ -94,8 +97,10 @@ def parse_test(raw: object, reference: str | None = None) -> Record:
         raise BadRecordError(
             "no-question", f"its 'text' must be the question, not {_short(question)}."
         )
-    answer = reference if reference is not None else entry.get("answer", entry.get("answer_bbox"))
-    return Record(image, (_turn(question, _answer(answer)),), _identifier(entry))
+    answer = references[0] if references else entry.get("answer", entry.get("answer_bbox"))
+    for reference in references:
+        _whole_characters(reference)
+    return Record(image, (_turn(question, _answer(answer)),), _identifier(entry), references)
 
 
 def safe_path(image: str) -> str:
