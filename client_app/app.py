@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fcit_app.arrays import Arrays
@@ -125,6 +125,34 @@ def train(message: Message, context: Context) -> Message:
             "train-loss": float(result.loss_last),
             "train-loss-first": float(result.loss_first),
             "seconds": time.perf_counter() - started,
+        }
+    )
+    return Message(content, reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Answer this client's shard of the test questions with the bank in the message.
+
+    What goes back are counts and sums (``fcit_app.evaluate.shard_message``), and answers only of
+    the tasks of which the server's order asks for them.
+    """
+    started = time.perf_counter()
+    client, _ = _identity(context)
+    from client_app.worker import worker_of
+
+    config = message.content.config_records["config"]
+    arrays = {key: array.numpy() for key, array in message.content.array_records["bank"].items()}
+    report, questions = worker_of(context.run_config).evaluate(
+        arrays, str(config["bank"]), str(config["shard"])
+    )
+    seconds = time.perf_counter() - started
+    content = RecordDict(
+        {
+            "report": ConfigRecord({"report": report}),
+            "metrics": MetricRecord(
+                {"num-examples": questions, "client": client, "seconds": seconds}
+            ),
         }
     )
     return Message(content, reply_to=message)

@@ -21,12 +21,17 @@ from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
 from fcit_app.errors import DataError
+from fcit_app.evaluate.evaluator import Evaluator
+from fcit_app.evaluate.predictor import Batch, Predictor
+from fcit_app.evaluate.shard import answer_shard, check_samples
+from fcit_app.evaluate.shard_message import read_order, report_of, write_report
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.methods import load_method
 from fcit_app.methods.state import Importance
 from fcit_app.model.adapters import is_adapter
+from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
@@ -77,6 +82,10 @@ class Worker:
     @cached_property
     def _vision(self) -> VisionFeatures:
         return VisionFeatures(self._base)
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.config, self._benchmark)
 
     def prepare(self) -> None:
         """Load the base model and the text encoder."""
@@ -197,6 +206,43 @@ class Worker:
         seed = seed_of(self.config.seed, "importance", stage, client)
         handles = self._method.handles(self._base, self._trains_projector(arrays))
         return self._method.importance(self._base, handles, arrays, samples, self._vision, seed)
+
+    def evaluate(self, arrays: Arrays, facts: str, order: str) -> tuple[str, int]:
+        """Answer a shard of the test questions with a bank.
+
+        Parameters
+        ----------
+        arrays : Arrays
+            The bank's.
+        facts : str
+            JSON of what else is to know of it, see ``Bank.to_arrays``.
+        order : str
+            JSON of what is asked, see ``fcit_app.evaluate.shard_message``.
+
+        Returns
+        -------
+        tuple
+            JSON of the report, and how many questions were answered.
+
+        Raises
+        ------
+        ModelError
+            If the bank is malformed or does not fit the model, which is unchanged then.
+        DataError
+            If the order is malformed, or the test samples here are not the server's.
+        """
+        asked = read_order(order)
+        check_samples(self._benchmark, asked.digests)
+        batches = [
+            Batch(task, self.config.activation, tuple(places))
+            for task, shard in asked.batches.items()
+            for places in shard
+        ]
+        bank, evaluator = Bank.from_arrays(arrays, json.loads(facts)), self._evaluator
+        with Predictor(self.config, self._benchmark, bank, "test", evaluator) as predictor:
+            predictions = answer_shard(predictor, batches)
+        report = write_report(report_of(predictions, asked, self.config.evaluate.scoring))
+        return report, sum(map(len, predictions.values()))
 
     def _trains_projector(self, arrays: Arrays) -> bool:
         """Whether the projector is among what was sent, as it may be."""

@@ -213,7 +213,7 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
     """Run a method without a federation in this process; its folder is made once all is loaded."""
     from fcit_app.config import flatten
     from fcit_app.launch import follow, watch_signals
-    from fcit_app.runs import RunFolder, describe_environment
+    from fcit_app.runs import RunFolder, describe_environment, locked
 
     run_folder: RunFolder | None = None
     reason = ""
@@ -230,8 +230,9 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
             load_base(config.model)
             load_encoder(config.identity.encoder)
             run_folder = RunFolder.create(folder, flatten(config), describe_environment())
-            run_reference(config, run_folder)
-            write_report([folder], folder / "report.html")
+            with locked(run_folder.path, "run"):
+                run_reference(config, run_folder)
+                write_report([folder], folder / "report.html")
         except KeyboardInterrupt:
             if run_folder:
                 run_folder.ledger.record("run-failed", reason="stopped by a signal")

@@ -54,8 +54,9 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
         The base model's or encoder's folder is missing, the base cannot be quantised or has no
         revisions, the paper's presets have no data, captions cannot be scored, the scenario does
         not fit the other settings or its file is wrong, the method cannot have the projector asked
-        for, more prompts are to be taken from a pool than it has, a task that the run trains is
-        named as unseen, general ability is asked of a base without a skill set, there are too few
+        for, more prompts are to be taken from a pool than it has, a method without clients is to be
+        evaluated by them or to keep its answers, a task that the run trains is named as unseen,
+        general ability is asked of a base without a skill set, there are too few
         samples to exchange pictures, fewer clients than participants of a round, or something whose
         samples cannot be dealt to the clients.
     """
@@ -66,7 +67,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     config = parse(values)
     problems += _base_model(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
-    problems += _one_projector_only(config)
+    problems += _one_projector_only(config) + _nobody_to_share_with(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -179,6 +180,24 @@ def _no_skill_set(config: RunConfig) -> list[str]:
         f"evaluate.general: true is not allowed for the base {config.model.name!r}, which has no "
         "held-out skill set; allowed: false. Only the base mini has one (model.name = mini)."
     ]
+
+
+def _nobody_to_share_with(config: RunConfig) -> list[str]:
+    if config.federated:
+        return []
+    evaluate, method = config.evaluate, config.method
+    problems = []
+    if evaluate.where != "server":
+        problems.append(
+            f"evaluate.where: {evaluate.where!r} is not allowed with method {method}, which has no "
+            "clients; allowed: server."
+        )
+    if evaluate.predictions:
+        problems.append(
+            f"evaluate.predictions: true is not allowed with method {method}, whose answers are "
+            "not kept; allowed: false."
+        )
+    return problems
 
 
 def _missing_files(config: RunConfig) -> list[str]:

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from multiprocessing.sharedctypes import Synchronized
 
 
 def usable_cores() -> int:
@@ -22,16 +23,23 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(
+    processes: int, environments: Sequence[Mapping[str, str]] = ()
+) -> Iterator[ProcessPoolExecutor]:
     """Open a pool of fresh processes, all of which are gone when the block ends, however it ends.
 
     Parameters
     ----------
     processes : int
         Most workers; they start when there is work for them.
+    environments : Sequence[Mapping[str, str]]
+        Environment variables that workers set before anything else, in turn: the first worker those
+        of the first entry, and so on from the beginning again. None if empty.
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
+    begun = spawn.Value("i", 0)
+    arguments = (begun, tuple(dict(entry) for entry in environments))
+    with ProcessPoolExecutor(processes, spawn, _begin, arguments) as pool:
         try:
             yield pool
         except BaseException:
@@ -39,6 +47,16 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             for worker in spawn.active_children():
                 worker.terminate()
             raise
+
+
+def _begin(begun: Synchronized[int], environments: Sequence[Mapping[str, str]]) -> None:
+    """Start a worker as the next one of its pool."""
+    end_with_parent()
+    with begun.get_lock():
+        number = begun.value
+        begun.value += 1
+    if environments:
+        os.environ.update(environments[number % len(environments)])
 
 
 def end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from fcit_app.runs import (
     SavedState,
     check_free,
     describe_environment,
+    locked,
     make_result,
 )
 from server_app.journal import LOGGER, Journal
@@ -50,10 +52,17 @@ def main(grid: Grid, context: Context) -> None:
     """
     checks = [check_aggregator, relative_paths, foreseen]
     config = resolve_paths(parse(context.run_config, checks))
+    with ExitStack() as held:
+        _run(grid, config, held)
+
+
+def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
+    """Begin the run or go on with it; ``held`` keeps others from its folder."""
     folder: RunFolder | None = None
     saved: SavedState | None = None
     accepted: list[str] = []
     if config.resume:
+        held.enter_context(locked(RunFolder(Path(config.resume)).path, "run"))
         folder, saved, accepted = open_run(config)
         if folder.has_result:
             LOGGER.info("The run in %s has finished; there is nothing left to do", folder.path)
@@ -72,6 +81,7 @@ def main(grid: Grid, context: Context) -> None:
     load_encoder(config.identity.encoder)
     if folder is None:
         folder = RunFolder.create(config.out, flatten(config), describe_environment())
+        held.enter_context(locked(folder.path, "run"))
     folder.ledger.cut_torn_line()
     LOGGER.info("The run's folder is %s", folder.path)
     journal = Journal(folder)
@@ -129,6 +139,7 @@ def run_federated(
     from fcit_app.evaluate.statistics import caption_facts, name_metrics
     from fcit_app.report import write_report
     from server_app.checkpoint import Checkpoint
+    from server_app.evaluation import shared_evaluation
     from server_app.learning import Learning
     from server_app.loop import Federation
 
@@ -154,6 +165,9 @@ def run_federated(
     learning = Learning(config, benchmark, journal)
     learning.strategy.summary()
     federation = Federation(grid, nodes, learning.strategy, config, journal)
+    learning.shared = shared_evaluation(
+        grid, nodes, config, benchmark, learning.evaluator, journal, federation, folder
+    )
     facts = {"clients": list(nodes), "shares": nodes.shares, "data": data}
     checkpoint = Checkpoint(folder, learning, federation, journal, facts)
     arrays = checkpoint.load(saved) if saved else learning.initial

@@ -21,6 +21,7 @@ from fcit_app.model.adapters import is_adapter, parameter_handles, read_paramete
 from fcit_app.model.bank import Bank
 from fcit_app.runs import RunAnalysis
 from server_app.analysis import Analysis
+from server_app.evaluation import SharedEvaluation
 from server_app.journal import Journal
 from strategies.methods import METHODS
 
@@ -45,17 +46,22 @@ class Learning:
         The global record before the first round.
     evaluate_seconds : float
         Time spent evaluating so far.
+    evaluator : Evaluator
+        Answers here.
+    shared : SharedEvaluation or None
+        Takes over the scoring if it is set.
     """
 
     def __init__(self, config: RunConfig, benchmark: Benchmark, journal: Journal) -> None:
         self._config = config
         self._journal = journal
-        self._evaluator = Evaluator(config, benchmark)
+        self.evaluator = Evaluator(config, benchmark)
         self._method = METHODS[config.method]
-        self._handles = parameter_handles(self._evaluator.model, projector=True)
+        self._handles = parameter_handles(self.evaluator.model, projector=True)
         self.strategy = self._method.strategy(config, self._new_adapter)
         self.initial = self._method.initial(self._new_adapter, self._projector())
         self.evaluate_seconds = 0.0
+        self.shared: SharedEvaluation | None = None
         self._accuracy: list[list[float]] = []
         self._zero_shot: list[float] | None = None
         self._analysis: Analysis | None = None
@@ -83,7 +89,7 @@ class Learning:
         started = time.perf_counter()
         row = [found.accuracy for found in self._score(Bank(), 0, [*tasks, *unseen])]
         self._zero_shot = row[: len(tasks)]
-        general = self._evaluator.general(Bank()) if self._config.evaluate.general else None
+        general = self.evaluator.general(Bank()) if self._config.evaluate.general else None
         self._analysis = Analysis(tasks, unseen, row, general)
         self.evaluate_seconds += time.perf_counter() - started
 
@@ -126,7 +132,7 @@ class Learning:
         row = [score.accuracy for score in found[:seen]]
         settings = self._config.evaluate
         skills = settings.general and (last or settings.general_after == "all")
-        general = self._evaluator.general(bank) if skills else None
+        general = self.evaluator.general(bank) if skills else None
         seconds = time.perf_counter() - started
         self.evaluate_seconds += seconds
         self._accuracy.append(row)
@@ -138,12 +144,15 @@ class Learning:
         return self._analysis.result()
 
     def _score(self, bank: Bank, stage: int, tasks: Sequence[str]) -> list[TaskScore]:
+        if self.shared is not None:
+            return self.shared.scores(bank, stage, tasks)
+
         def done(task: str, number: int) -> None:
             self._journal.write(
                 "evaluate-progress", stage=stage, task=task, done=number, total=len(tasks)
             )
 
-        return self._evaluator.scores(bank, tasks, done)
+        return self.evaluator.scores(bank, tasks, done)
 
     def scores(self) -> dict[str, Any]:
         """Give the accuracy matrix with its summaries, as ``make_result`` takes them."""

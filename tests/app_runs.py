@@ -52,8 +52,15 @@ Change = Callable[[int, Message, Message], Message]
 """From client, message and honest reply to the reply."""
 
 
-def altered(train: Change, identity: Change = lambda client, message, reply: reply) -> ClientApp:
-    """The real ClientApp; its training and identity replies pass through the changes."""
+def as_it_is(client: int, message: Message, reply: Message) -> Message:
+    """No change."""
+    return reply
+
+
+def altered(
+    train: Change = as_it_is, identity: Change = as_it_is, evaluate: Change = as_it_is
+) -> ClientApp:
+    """The real ClientApp; its replies pass through the changes."""
     from client_app.app import app as client_app
 
     app = ClientApp()
@@ -68,6 +75,7 @@ def altered(train: Change, identity: Change = lambda client, message, reply: rep
     app.query("hello")(handler(lambda client, message, reply: reply))
     app.query("identity")(handler(identity))
     app.train()(handler(train))
+    app.evaluate()(handler(evaluate))
     return app
 
 

@@ -78,6 +78,8 @@ _MINI: dict[str, Scalar] = {
     "evaluate.general-after": "last",
     "evaluate.routing": "sample",
     "evaluate.scoring": "paper",
+    "evaluate.where": "server",
+    "evaluate.predictions": False,
 }
 
 _MINI_SMOKE: dict[str, Scalar] = {

@@ -179,7 +179,9 @@ class EvaluateConfig(Group):
     ``transfer``: after each stage also the run's later tasks. ``unseen``: and these tasks, which
     the run never trains (``rest``: all such tasks). ``general``: the base's own skills before the
     first stage and after the last one, or after ``all`` (``general_after``). ``routing`` and
-    ``scoring``: the paper's reading first, then the released code's.
+    ``scoring``: the paper's reading first, then the released code's. ``where``: who answers, the
+    server or its clients, with the same result. ``predictions``: whether all answers are kept in
+    the run folder; of clients, whether they send them at all.
     """
 
     batch_size: Int = Field(ge=1, description="a whole number, at least 1")
@@ -189,6 +191,8 @@ class EvaluateConfig(Group):
     general_after: Literal["last", "all"] = Field(description="one of last, all")
     routing: Literal["sample", "batch"] = Field(description="one of sample, batch")
     scoring: Literal["paper", "official"] = Field(description="one of paper, official")
+    where: Literal["server", "clients"] = Field(description="one of server, clients")
+    predictions: Bool = Field(description="one of true, false")
 
 
 class EwcConfig(Group):

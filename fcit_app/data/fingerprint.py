@@ -42,7 +42,9 @@ def data_fingerprint(
         questions and answers. In a folder: also the training files that are here, and the
         partition's. Pictures are not read.
     """
-    found = {f"{task} (test samples)": _samples(benchmark.test_samples(task)) for task in tasks}
+    found = {
+        f"{task} (test samples)": samples_digest(benchmark.test_samples(task)) for task in tasks
+    }
     stages = make_stages(config)
     plan = [(stage.name, stage.tasks, stage.timetable.facts()) for stage in stages]
     found["the stages (scenario)"] = _hash([repr(plan).encode()])
@@ -51,7 +53,7 @@ def data_fingerprint(
         probe = MiniBenchmark(config.seed, min(_PROBE, config.data.train_samples), 1)
         for name in names:
             drawn = [sample for task in tasks_of(name) for sample in probe.training_samples(task)]
-            found[f"{name} (training samples)"] = _samples(drawn)
+            found[f"{name} (training samples)"] = samples_digest(drawn)
             size = config.data.train_samples * len(tasks_of(name))
             shards = deal(config, name, size, clients)
             found[f"{name} (shards of {clients} clients)"] = _hash(s.tobytes() for s in shards)
@@ -70,7 +72,8 @@ def data_fingerprint(
     return found
 
 
-def _samples(samples: Iterable[Sample]) -> str:
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """Hash of samples' identifiers, questions and answers; pictures are not read."""
     return _hash(
         repr((s.identifier, s.question, s.answer, *s.references)).encode() for s in samples
     )

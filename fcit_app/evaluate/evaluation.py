@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from fcit_app import __version__
 from fcit_app.config import flatten
 from fcit_app.data.catalogue import TASK_NAMES
-from fcit_app.data.load import load_benchmark
+from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.activation_summary import summarise_weights
 from fcit_app.evaluate.captions import require_scorers
@@ -27,7 +28,7 @@ from fcit_app.evaluate.saved_run import SavedRun
 from fcit_app.evaluate.scoring import Scoring
 from fcit_app.evaluate.statistics import measure
 from fcit_app.model.activation import Activation
-from fcit_app.runs import writing
+from fcit_app.runs import locked, writing
 from fcit_app.runs.atomic import write_json
 
 Told = Callable[[int, int], None]
@@ -78,15 +79,23 @@ class BankScores:
 
 
 class _Sheet:
-    """The predictions of one activation: those on disk that still hold, and those to come."""
+    """The predictions of one activation: those on disk that still hold, and those to come.
 
-    def __init__(self, run: SavedRun, split: Split, activation: Activation, out: Path) -> None:
+    Its folder is locked as long as ``held`` is open.
+    """
+
+    def __init__(
+        self, run: SavedRun, split: Split, activation: Activation, out: Path, held: ExitStack
+    ) -> None:
         self.activation = activation
         self._setting = _setting(run, split, activation)
         text = json.dumps(self._setting, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{split}-{activation}-{digest}" if run.routed else f"{split}-{digest}"
         self.folder = out / name
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(locked(self.folder, "evaluated"))
         self._file = PredictionFile(self.folder / "predictions.jsonl")
         self._found = {(entry.task, entry.identifier): entry for entry in self._file.read()}
 
@@ -102,7 +111,6 @@ class _Sheet:
     def begin(self) -> None:
         """Make ready to add, so that what cannot be written is known before anything is asked."""
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "setting.json", self._setting)
         # Without what was torn: a line would go on where another one broke off.
         self._file.replace(self._found.values())
@@ -181,14 +189,33 @@ def evaluate_saved(
     Raises
     ------
     FcitError
-        If model or data cannot be used, predictions are damaged, or nothing can be written.
+        If model or data cannot be used, predictions are damaged, nothing can be written, or
+        another process is evaluating the same.
     """
     benchmark = load_benchmark(run.config)
     samples = {task: samples_of(benchmark, split, task) for task in tasks}
     scorings = scorings or (run.config.evaluate.scoring,)
     if any(sample.references for asked in samples.values() for sample in asked):
         require_scorers()
-    sheets = {activation: _Sheet(run, split, activation, out) for activation in activations}
+    with ExitStack() as held:
+        sheets = {
+            activation: _Sheet(run, split, activation, out, held)
+            for activation in dict.fromkeys(activations)
+        }
+        _answer(run, benchmark, split, processes, sheets, samples, told)
+        return [scores for sheet in sheets.values() for scores in sheet.finish(samples, scorings)]
+
+
+def _answer(
+    run: SavedRun,
+    benchmark: Benchmark,
+    split: Split,
+    processes: int,
+    sheets: Mapping[Activation, _Sheet],
+    samples: Mapping[str, Sequence[Sample]],
+    told: Told,
+) -> None:
+    """Fill the sheets with what they lack."""
     total = len(sheets) * sum(map(len, samples.values()))
     # Tasks that are answered in full need no model, not even to be cut into batches.
     open_tasks = [
@@ -215,13 +242,13 @@ def evaluate_saved(
                 sheets[batch.activation].add(predictions)
                 done += len(predictions)
                 told(done, total)
-    return [scores for sheet in sheets.values() for scores in sheet.finish(samples, scorings)]
 
 
 def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, Any]:
     """All that decides an answer, and what a reader wants to know beside it."""
     config = flatten(run.config) | {"activation": activation}
-    del config["out"], config["evaluate.scoring"]
+    for key in ("out", "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
+        del config[key]
     return {
         "version": __version__,
         "split": split,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -67,15 +67,22 @@ class Predictor:
         What answers.
     split : {"test", "validation"}
         Which samples.
+    evaluator : Evaluator, optional
+        One of the same configuration and benchmark, whose vision features are then used again.
     """
 
     def __init__(
-        self, config: RunConfig, benchmark: Benchmark, bank: Bank, split: Split = "test"
+        self,
+        config: RunConfig,
+        benchmark: Benchmark,
+        bank: Bank,
+        split: Split = "test",
+        evaluator: Evaluator | None = None,
     ) -> None:
         self._config = config
         self._benchmark = benchmark
         self._split: Split = split
-        self._evaluator = Evaluator(config, benchmark)
+        self._evaluator = evaluator or Evaluator(config, benchmark)
         self._session = BankSession(self._evaluator.base, bank)
         self._exit = ExitStack()
         self._routed = ""
@@ -108,16 +115,7 @@ class Predictor:
         samples = [every[place] for place in batch.places]
         said = answer(self._session, samples, self._evaluator.vision, weights, len(samples))
         return [
-            Prediction(
-                sample.identifier,
-                sample.task,
-                sample.question,
-                text,
-                sample.answer,
-                judge(sample, text),
-                self.named(row),
-                list(sample.references),
-            )
+            predicted(sample, text, self.named(row))
             for sample, text, row in zip(samples, said, weights, strict=True)
         ]
 
@@ -138,3 +136,17 @@ class Predictor:
         if activation not in self._weights:
             self._weights[activation] = self._evaluator.weights(self._session, samples, activation)
         return self._weights[activation]
+
+
+def predicted(sample: Sample, text: str, weights: Mapping[str, float] | None) -> Prediction:
+    """Make a prediction of what was said to a sample, see ``Prediction``."""
+    return Prediction(
+        sample.identifier,
+        sample.task,
+        sample.question,
+        text,
+        sample.answer,
+        judge(sample, text),
+        weights,
+        list(sample.references),
+    )

@@ -16,6 +16,7 @@ from fcit_app.errors import FcitError, RunFolderError
 from fcit_app.evaluate.predictions import Prediction
 from fcit_app.evaluate.predictor import Batch, Predictor, Split
 from fcit_app.evaluate.saved_run import SavedRun, open_saved_run
+from fcit_app.model.precision import gpu_environments
 from fcit_app.workers import worker_pool
 
 Places = tuple[int, ...]
@@ -49,14 +50,14 @@ def predictors(
         Which samples are asked.
     processes : int
         With more than 1 as many worker processes; each holds the base and the bank. A batch is
-        their unit of work, so the number makes no difference to any answer. (Where there are
-        several accelerators, a worker chooses its own in ``_predictor``.)
+        their unit of work, so the number makes no difference to any answer. Where this process sees
+        several GPUs, each worker takes the next one in turn.
     """
     if processes == 1:
         with Predictor(run.config, benchmark, run.bank, split) as predictor:
             yield _Here(predictor)
         return
-    with worker_pool(processes) as pool:
+    with worker_pool(processes, gpu_environments(run.config.model.device)) as pool:
         text = run.config.model_dump_json(by_alias=True)
         yield _Workers(pool, _Order(run.path, text, run.digest, split))
 

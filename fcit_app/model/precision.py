@@ -8,6 +8,7 @@ needed, and on a float32 base none of these casts changes a bit.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +21,9 @@ from fcit_app.model.settings import BaseSettings
 
 UNQUANTIZED = ["vision_tower", "multi_modal_projector", "lm_head"]
 """Modules that keep their precision: one is trained, the others are small and delicate."""
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+"""Environment variable that names the GPUs that a process sees."""
 
 _INSTALL = 'pip install "bitsandbytes>=0.50,<0.51"'
 
@@ -53,6 +57,28 @@ def gpu_bytes() -> int | None:
     if not torch.cuda.is_available():
         return None
     return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def gpu_environments(device: str) -> list[dict[str, str]]:
+    """Environment variables by which each of several processes sees a GPU of its own.
+
+    Parameters
+    ----------
+    device : str
+        ``model.device``.
+
+    Returns
+    -------
+    list[dict[str, str]]
+        One entry a GPU that this process sees; none if there are fewer than two, or the CPU is
+        asked for: then nothing has to be chosen. A variable counts until CUDA is first used.
+    """
+    count = 0 if device == "cpu" else torch.cuda.device_count()
+    if count < 2:
+        return []
+    seen = [name for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name]
+    names = seen[:count] if len(seen) >= count else [str(number) for number in range(count)]
+    return [{VISIBLE_GPUS: name.strip()} for name in names]
 
 
 def torch_dtype(settings: BaseSettings) -> torch.dtype:

@@ -19,6 +19,7 @@ from fcit_app.runs.folder import (
     writing,
 )
 from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
+from fcit_app.runs.lock import locked
 from fcit_app.runs.result import RunResult, make_result, read_result
 from fcit_app.runs.state_file import SavedState
 
@@ -38,6 +39,7 @@ __all__ = [
     "events_that_stand",
     "finished_runs",
     "how_to_go_on",
+    "locked",
     "make_result",
     "read_analysis",
     "read_ledger",

@@ -11,9 +11,18 @@ from fcit_app.errors import RunFolderError
 PLACES = frozenset({"out", "resume", "resume-allow"})
 """Keys that say where a run lies and how it goes on, and nothing about its result."""
 
-HARMLESS = frozenset({"client-timeout", "evaluate.batch-size", "data.root"})
-"""Keys that may change: how long clients are waited for, how many questions are asked together, and
-where the data lie (what they are is compared by itself)."""
+HARMLESS = frozenset(
+    {
+        "client-timeout",
+        "evaluate.batch-size",
+        "evaluate.where",
+        "evaluate.predictions",
+        "data.root",
+    }
+)
+"""Keys that may change: how long clients are waited for, how many questions are asked together, who
+answers them and whether answers are kept, and where the data lie (what they are is compared by
+itself)."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from fcit_app.runs.analysis import FILE as ANALYSIS_FILE
 from fcit_app.runs.analysis import RunAnalysis
 from fcit_app.runs.atomic import read_json, write_json
 from fcit_app.runs.ledger import Ledger
+from fcit_app.runs.lock import NAME as LOCK_NAME
+from fcit_app.runs.lock import check_unlocked
 from fcit_app.runs.result import RunResult, read_result
 from fcit_app.runs.state_file import SavedState, put_right, read_state, write_state
 
@@ -27,6 +29,9 @@ RESUME = "resume"
 LOG_NAME = "flower.log"
 """Flower's log: written beside the run's files, before the run itself has begun."""
 
+PREDICTIONS = "predictions"
+"""Folder of a run's own answers, if they are kept (``evaluate.predictions``)."""
+
 _NAMES = frozenset(
     {
         ANALYSIS_FILE,
@@ -34,10 +39,12 @@ _NAMES = frozenset(
         "environment.json",
         "evaluation",
         "ledger.jsonl",
+        PREDICTIONS,
         "result.json",
         "report.html",
         "state",
         LOG_NAME,
+        LOCK_NAME,
     }
 )
 
@@ -111,6 +118,13 @@ class RunFolder:
     def write_analysis(self, analysis: RunAnalysis) -> None:
         """Replace ``analysis.json`` by this one, atomically."""
         write_json(self.path / ANALYSIS_FILE, analysis.model_dump())
+
+    def predictions_file(self, stage: int) -> Path:
+        """Path of the answers that the evaluation after a stage (0: before the first) keeps."""
+        folder = self.path / PREDICTIONS
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+        return folder / f"stage-{stage:02d}.jsonl"
 
     def read_result(self) -> RunResult:
         """Read ``result.json`` back, checked."""
@@ -197,7 +211,7 @@ def check_free(path: Path) -> None:
             return
         if not path.is_dir():
             raise RunFolderError(f"{path} is a file, not a folder. Choose another --out.")
-        held = {entry.name for entry in path.iterdir()} - {LOG_NAME}
+        held = {entry.name for entry in path.iterdir()} - {LOG_NAME, LOCK_NAME}
     if "config.json" in held:
         config = read_json(path / "config.json")
         what = f"method {config.get('method')}, preset {config.get('preset')}"
@@ -265,8 +279,8 @@ def replacing(path: Path) -> Iterator[None]:
     Raises
     ------
     RunFolderError
-        If the folder is not recognisably a run's, or holds anything else, or cannot be moved:
-        nothing is changed then.
+        If the folder is not recognisably a run's, or holds anything else, or its run is going on,
+        or it cannot be moved: nothing is changed then.
     """
     aside = path.with_name(f".{path.name}.replaced")
     with writing(path):
@@ -274,6 +288,7 @@ def replacing(path: Path) -> Iterator[None]:
             _settle(path, aside)
         old = _holds_run(path)
         if old:
+            check_unlocked(path)
             path.rename(aside)
     try:
         yield

@@ -182,6 +182,22 @@ class RunProgress:
         # Between rounds it would drown the clients' lines; without rounds it is all there is.
         return None if self._rounds else self.phase
 
+    def _on_shard_evaluated(self, event: Mapping[str, Any]) -> str | None:
+        if event.get("client") is None:
+            return f"{self._where(event)} · the server answered {event.get('questions')} questions"
+        return None
+
+    def _on_shard_rejected(self, event: Mapping[str, Any]) -> str:
+        return (
+            f"{self._where(event)} · evaluation by client {event.get('client')} rejected: "
+            f"{event.get('reason', 'no reason given')}"
+        )
+
+    def _on_shards_passed_on(self, event: Mapping[str, Any]) -> str:
+        to = event.get("to")
+        names = to if isinstance(to, str) else f"clients {', '.join(map(str, to or []))}"
+        return f"{self._where(event)} · {event.get('questions')} questions go to {names}"
+
     def _on_stage_evaluated(self, event: Mapping[str, Any]) -> str:
         end = float(event.get("time", self._since))
         self._evaluations_done += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 import pytest
 import torch
@@ -13,7 +15,9 @@ from fcit_app.evaluate.activation_summary import (
     normalised_entropy,
     routing_accuracy,
     summarise_weights,
+    tally_weights,
 )
+from fcit_app.model.activation import Activation, activation_weights
 
 SCORES = st.integers(1, 6).flatmap(
     lambda width: st.lists(
@@ -64,3 +68,17 @@ def test_weights_that_are_no_distribution_have_no_entropy() -> None:
     assert summarise_weights(torch.tensor([[1.5, -0.5]])).entropy is None
     assert summarise_weights(torch.ones(2, 1)).entropy == 0
     assert normalised_entropy(None, 3) is None
+
+
+@pytest.mark.parametrize("mode", ["softmax", "argmax", "cosine", "concat"])
+def test_parts_add_up_to_the_whole_to_the_bit(mode: Activation) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, tokens = (torch.randn(n, 12, generator=generator) for n in (97, 5))
+    weights = activation_weights(features, tokens, mode)
+    order = torch.randperm(97, generator=generator)
+    parts = [tally_weights(weights[part]) for part in order.split([1, 40, 7, 49])]
+    whole = functools.reduce(operator.add, parts)
+    assert whole == tally_weights(weights)
+    assert whole.summary() == summarise_weights(weights)
+    means = [math.fsum(column) / 97 for column in weights.double().T.tolist()]
+    assert summarise_weights(weights).weights == pytest.approx(means, rel=1e-15)

@@ -1,0 +1,92 @@
+"""One process at a time writes to a folder; who it is can be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fcit_app.errors import RunFolderError
+
+NAME = ".lock"
+"""File that is locked, and says who has it; a killed process leaves it behind, unlocked."""
+
+# The system's own file locks, which end with their process however it ends; not on Windows.
+_LOCKS: Any = import_module("fcntl") if os.name == "posix" else None
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Let nobody else write to a folder inside; where the system has no file locks, do nothing.
+
+    The lock belongs to the process, not to the file: what a killed process has left is no
+    obstacle.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    doing : str
+        What is done with it, such as "evaluated": for whoever comes second.
+
+    Raises
+    ------
+    RunFolderError
+        If another process (or another part of this one) holds the lock, naming it; or if the lock
+        cannot be written.
+    """
+    if _LOCKS is None:
+        yield
+        return
+    descriptor = _taken(folder)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {_host()}: {doing}\n".encode(), 0)
+        yield
+    finally:
+        (folder / NAME).unlink(missing_ok=True)  # while it is still ours
+        os.close(descriptor)  # and with it the lock
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raise ``RunFolderError`` if somebody holds the folder's lock."""
+    if (folder / NAME).is_file():
+        with locked(folder, "looked at"):
+            pass
+
+
+def _taken(folder: Path) -> int:
+    """Open and lock the folder's file; give its descriptor."""
+    file = folder / NAME
+    while True:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunFolderError(f"{file} cannot be written: {error}.") from error
+        try:
+            _LOCKS.flock(descriptor, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            who, _, doing = (holder or "another process: written to").partition(": ")
+            raise RunFolderError(
+                f"{folder} is being {doing} by {who}. Wait until it has ended, or stop it; then "
+                "try again."
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise RunFolderError(
+                f"{folder} cannot be locked: {error}. Choose a folder on a local disk."
+            ) from error
+        # Its last holder may have deleted the file meanwhile: such a lock holds nobody off.
+        if file.is_file() and os.path.samestat(os.fstat(descriptor), file.stat()):
+            return descriptor
+        os.close(descriptor)
+
+
+def _host() -> str:
+    return socket.gethostname() or "this machine"
