@@ -185,6 +185,7 @@ def _missing_files(config: RunConfig) -> list[str]:
     root, stages = _folder(config.data.root), make_stages(config)
     entries = [dataset(task) for task in tasks_seen(stages, len(stages))]
     paths = [entry.test_path for entry in entries]
+    paths += [entry.captions_path for entry in entries if entry.captions_path]
     if not config.federated:
         paths += [entry.train_path for entry in entries]
     missing = [path for path in paths if not (root / path).is_file()]

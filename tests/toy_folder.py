@@ -62,6 +62,10 @@ def make_root(
                 for n, image in enumerate(images[train:])
             ],
         )
+        if entry.captions_path:
+            captions = [{"image_id": n, "id": n, "caption": answer} for n in range(test)]
+            coco = {"images": [{"id": n} for n in range(test)], "annotations": captions}
+            write_json(root / entry.captions_path, coco)
     return root
 
 
