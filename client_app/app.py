@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from client_app.own_data import PRIVATE, private_record, usable_own_data
 from fcit_app.arrays import Arrays
+from fcit_app.data.folder.private import own_data
 from fcit_app.data.lesson import own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
 from fcit_app.methods.state import read_memory
+
+if TYPE_CHECKING:  # it imports torch
+    from client_app.worker import Worker
 
 app = ClientApp()
 
@@ -22,18 +28,19 @@ _MEMORY = "memory"
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Say which client of how many this node is."""
+    """Say which client of how many this node is, and whether it has a private task."""
     client, clients = _identity(context)
     content = RecordDict({"metrics": MetricRecord({"client": client, "clients": clients})})
+    own = usable_own_data(context.node_config, context.run_config, client)
+    if own and own.task:
+        content[PRIVATE] = private_record(own)
     return Message(content, reply_to=message)
 
 
 @app.query("prepare")
 def prepare(message: Message, context: Context) -> Message:
     """Load what training needs, so that the first round finds this process ready."""
-    from client_app.worker import worker_of
-
-    worker_of(context.run_config).prepare()
+    _worker(context).prepare()
     return Message(RecordDict(), reply_to=message)
 
 
@@ -41,11 +48,9 @@ def prepare(message: Message, context: Context) -> Message:
 def identity(message: Message, context: Context) -> Message:
     """Give the identity token of what this client learns in a stage."""
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
-    token = worker_of(context.run_config).token(stage, client, clients, lesson)
+    token = _worker(context).token(stage, client, clients, lesson)
     record = ArrayRecord({"total": Array(token.total)})
     if token.prototypes:
         record["prototypes"] = Array(np.stack([part.total for part in token.prototypes]))
@@ -64,13 +69,11 @@ def identity(message: Message, context: Context) -> Message:
 def importance(message: Message, context: Context) -> Message:
     """Measure how much this client's answers in a stage depend on each value in the message."""
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
     (sent,) = message.content.array_records.values()
     arrays = _arrays({"arrays": sent})
-    measured = worker_of(context.run_config).importance(arrays, stage, client, clients, lesson)
+    measured = _worker(context).importance(arrays, stage, client, clients, lesson)
     found = {key: Array(measured.arrays[_parameter(key)]) for key in sent}
     metrics = MetricRecord({"num-examples": measured.samples, "client": client})
     content = RecordDict({"importance": ArrayRecord(found), "metrics": metrics})
@@ -87,8 +90,6 @@ def train(message: Message, context: Context) -> Message:
     """
     started = time.perf_counter()
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     # Without a stage key (Flower's own loop) all rounds belong to the first stage.
     stage = int(config.get("stage", 1))  # type: ignore[arg-type]
@@ -98,7 +99,7 @@ def train(message: Message, context: Context) -> Message:
     sent = dict(message.content.array_records)
     remembered = sent.pop(_MEMORY, ArrayRecord())
     memory = read_memory({key: array.numpy() for key, array in remembered.items()})
-    worker = worker_of(context.run_config)
+    worker = _worker(context)
     result, examples = worker.train(
         _arrays(sent),
         stage,
@@ -139,13 +140,9 @@ def evaluate(message: Message, context: Context) -> Message:
     """
     started = time.perf_counter()
     client, _ = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     arrays = {key: array.numpy() for key, array in message.content.array_records["bank"].items()}
-    report, questions = worker_of(context.run_config).evaluate(
-        arrays, str(config["bank"]), str(config["shard"])
-    )
+    report, questions = _worker(context).evaluate(arrays, str(config["bank"]), str(config["shard"]))
     seconds = time.perf_counter() - started
     content = RecordDict(
         {
@@ -156,6 +153,13 @@ def evaluate(message: Message, context: Context) -> Message:
         }
     )
     return Message(content, reply_to=message)
+
+
+def _worker(context: Context) -> Worker:
+    """Give this process's worker for the run and the node's own data."""
+    from client_app.worker import worker_of
+
+    return worker_of(context.run_config, own_data(context.node_config))
 
 
 def _tasks_of_round(config: Mapping[str, object]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ before in the same process. The base model is loaded once a process, not once a 
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,9 @@ from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, Scalar, parse
-from fcit_app.data.lesson import Lesson, tasks_in
+from fcit_app.data.catalogue import is_private
+from fcit_app.data.folder.private import ROOT_KEY, OwnData, chosen, private_samples
+from fcit_app.data.lesson import Lesson, lesson_text, tasks_in
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
@@ -39,30 +42,38 @@ from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.loop import FitResult, fit
 from fcit_app.train.settings import local_training
 
+_LOGGER = logging.getLogger(__name__)
+
 _NOTHING: Mapping[str, Arrays] = MappingProxyType({})
 
 
-def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
-    """Give this process's worker: the same one for the same configuration."""
-    return _worker(json.dumps(dict(run_config), sort_keys=True))
+def worker_of(run_config: Mapping[str, Scalar], own: OwnData | None = None) -> Worker:
+    """Give this process's worker: the same one for the same configuration and folder."""
+    return _worker(json.dumps(dict(run_config), sort_keys=True), own)
 
 
 @lru_cache(maxsize=1)
-def _worker(text: str) -> Worker:
-    return Worker(parse(json.loads(text)))
+def _worker(text: str, own: OwnData | None) -> Worker:
+    return Worker(parse(json.loads(text)), own)
 
 
 class Worker:
-    """Answers for any client of a run.
+    """Answers for any client of a run, or for the one whose own data it is given.
 
     Parameters
     ----------
     config : RunConfig
         The run's configuration.
+    own : OwnData, optional
+        The node's: a private task, or a folder that takes the place of ``data.root``.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, own: OwnData | None = None) -> None:
         use_one_thread()
+        self._own_task = own if own and own.task else None
+        if own and not own.task:
+            data = config.data.model_copy(update={"root": str(own.root)})
+            config = config.model_copy(update={"data": data})
         self.config = config
         self._method = load_method(config)
 
@@ -74,6 +85,22 @@ class Worker:
     @cached_property
     def _benchmark(self) -> Benchmark:
         return load_benchmark(self.config)
+
+    @cached_property
+    def _private(self) -> tuple[Sample, ...]:
+        """All that this node learns, if it has a private task."""
+        own, data = self._own_task, self.config.data
+        if own is None:
+            return ()
+        found = private_samples(own.root, own.task, data.on_bad_sample)
+        if found.skipped:
+            _LOGGER.warning(
+                "%s: %d records skipped; the first: %s",
+                own.task,
+                len(found.skipped),
+                found.skipped[0],
+            )
+        return chosen(found.samples, data.train_samples, seed_of(self.config.seed, own.task))
 
     @cached_property
     def _base(self) -> BaseModel:
@@ -92,14 +119,25 @@ class Worker:
         load_encoder(self.config.identity.encoder)
         self._method.wrap(self._base)
 
-    def lesson(self, stage: int) -> Lesson:
-        """All that is learnt in a stage (numbered from 1), as one lesson.
+    def lesson(self, stage: int, told: Lesson = ()) -> Lesson:
+        """Say what is learnt in a stage (numbered from 1): what was told, or all of it.
+
+        A node with a private task learns that and nothing else.
 
         Raises
         ------
         DataError
-            If there is no such stage.
+            If there is no such stage, or it is told another node's private task, or not its own.
         """
+        own = () if self._own_task is None else (self._own_task.task,)
+        if told and (own or any(map(is_private, told))) and told != own:
+            raise DataError(
+                f"This client was told to learn {lesson_text(told)}, but its own data are "
+                f"{lesson_text(own) or 'none'}. Restart the run after a change of {ROOT_KEY}, "
+                "data-task or data-stages in --node-config."
+            )
+        if told or own:
+            return told or own
         if not 1 <= stage <= len(self._stages):
             raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
         return self._stages[stage - 1].timetable.whole
@@ -114,10 +152,12 @@ class Worker:
         DataError
             If there is no such stage or client.
         """
-        chosen = lesson or self.lesson(stage)
+        learnt = self.lesson(stage, lesson)
         if not 0 <= client < clients:
             raise DataError(f"There is no client {client} among {clients} clients.")
-        return lesson_samples(self._benchmark, self.config, chosen, client, clients)
+        if self._own_task:
+            return self._private
+        return lesson_samples(self._benchmark, self.config, learnt, client, clients)
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
         """Make the client's identity token: from instructions or pictures, never from answers."""
@@ -188,7 +228,7 @@ class Worker:
                 objective=objective,
             )
         counts = Counter(sample.task for sample in samples)
-        return result, {task: counts[task] for task in tasks_in(lesson or self.lesson(stage))}
+        return result, {task: counts[task] for task in tasks_in(self.lesson(stage, lesson))}
 
     def importance(
         self, arrays: Arrays, stage: int, client: int, clients: int, lesson: Lesson = ()

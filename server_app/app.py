@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fcit_app.config import RunConfig, flatten, parse, relative_paths, resolve_paths
 from fcit_app.data.catalogue import never_trained
+from fcit_app.data.lesson import lesson_text
 from fcit_app.data.stages import Stage, make_stages, tasks_seen
 from fcit_app.errors import reason_of
 from fcit_app.preflight import foreseen
@@ -29,6 +30,7 @@ from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients
 from server_app.place import EVALUATED, FINISHED, ROUND
 from server_app.plan import plan_round
+from server_app.private_tasks import not_evaluated, private_facts, with_private_tasks
 from server_app.resume import open_run, same_clients, same_data
 from strategies.aggregators import check_aggregator
 
@@ -73,7 +75,9 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
     if config.federated:
         nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
         if saved:
-            nodes = ClientNodes(same_clients(nodes, nodes.shares, saved), nodes.shares)
+            here = same_clients(nodes, nodes.shares, saved, private_facts(nodes.private))
+            private = {client: nodes.private[client] for client in here if client in nodes.private}
+            nodes = ClientNodes(here, nodes.shares, private, nodes.left_out)
     from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
@@ -143,7 +147,7 @@ def run_federated(
     from server_app.learning import Learning
     from server_app.loop import Federation
 
-    stages = make_stages(config)
+    stages = with_private_tasks(make_stages(config), nodes.private, config.data.root)
     tasks = tasks_seen(stages, len(stages))
     begun = {
         "method": config.method,
@@ -154,6 +158,7 @@ def run_federated(
     }
     if not config.resume:
         journal.write("run-started", **begun)
+    _tell_of_own_data(nodes, config, journal)
     first = plan_round(config, nodes, stages[0], 1).participants
     prepare_clients(grid, [nodes[client] for client in first], config.client_timeout)
     benchmark = load_benchmark(config)
@@ -168,7 +173,12 @@ def run_federated(
     learning.shared = shared_evaluation(
         grid, nodes, config, benchmark, learning.evaluator, journal, federation, folder
     )
-    facts = {"clients": list(nodes), "shares": nodes.shares, "data": data}
+    facts = {
+        "clients": list(nodes),
+        "shares": nodes.shares,
+        "data": data,
+        "private": private_facts(nodes.private),
+    }
     checkpoint = Checkpoint(folder, learning, federation, journal, facts)
     arrays = checkpoint.load(saved) if saved else learning.initial
     if config.resume:
@@ -213,7 +223,11 @@ def _run_stages(
     for stage in stages:
         if not done.covers(stage.number, 1):
             # In the ledger, so that a run can be told without its scenario's file.
-            lessons = {} if config.scenario == "hom" else {"lessons": stage.timetable.facts()}
+            lessons: dict[str, object] = (
+                {} if config.scenario == "hom" else {"lessons": stage.timetable.facts()}
+            )
+            private = {str(c): lesson_text(lesson) for c, lesson in stage.private.items() if lesson}
+            lessons |= {"private": private} if private else {}
             journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks), **lessons)
         for number in range(1, config.rounds + 1):
             if not done.covers(stage.number, number):
@@ -234,6 +248,16 @@ def _run_stages(
             folder.write_analysis(analysis)
             checkpoint.save(arrays, stage, config.rounds, EVALUATED)
     return arrays
+
+
+def _tell_of_own_data(nodes: ClientNodes, config: RunConfig, journal: Journal) -> None:
+    """Name the nodes that are left out, and the tasks that nobody can evaluate here."""
+    for node, reason in nodes.left_out.items():
+        journal.say(f"node {node} takes no part: {reason}")
+    for name in not_evaluated(nodes.private, config.data.root):
+        journal.say(
+            f"{name} is learnt, but not evaluated on the server: data.root has no {name}/test.json"
+        )
 
 
 def _resumed(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from fcit_app.config import RunConfig
+from fcit_app.data.stages import make_stages
 from fcit_app.errors import RunError
 from fcit_app.preflight import preflight
 from server_app.exchange import exchange
+from server_app.private_tasks import PRIVATE, PrivateTask, check_stages_filled, read_private
 from strategies.records import CLIENT, METRICS
 from strategies.replies import error_text
 
@@ -35,11 +38,12 @@ _PAUSE = 5.0  # seconds between two looks for nodes, and two lines about it
 
 @dataclass(frozen=True)
 class _Hello:
-    """What a node says of itself: its client id, and how many clients there are."""
+    """What a node says of itself: its client id, how many clients there are, its own task."""
 
     node: int
     client: int
     clients: int
+    private: PrivateTask | None
 
 
 class ClientNodes(dict[int, int]):
@@ -49,11 +53,23 @@ class ClientNodes(dict[int, int]):
     ----------
     shares : int
         Among how many clients the data are dealt, those that are not here included.
+    private : Mapping[int, PrivateTask]
+        Tasks of their own that some clients have.
+    left_out : Mapping[int, str]
+        Node that takes no part to the reason.
     """
 
-    def __init__(self, nodes: Mapping[int, int], shares: int) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[int, int],
+        shares: int,
+        private: Mapping[int, PrivateTask] = MappingProxyType({}),
+        left_out: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(nodes)
         self.shares = shares
+        self.private = private
+        self.left_out = left_out
 
 
 def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
@@ -90,15 +106,17 @@ def gather_clients(
     Raises
     ------
     RunError
-        If too few nodes are connected or answer, or their answers contradict each other.
+        If too few nodes are connected or answer, their answers contradict each other, or too few
+        clients take part in a stage.
     ConfigError
         If the training samples cannot be dealt to so many clients.
     """
     needed = config.clients_per_round
     nodes = wait_for_nodes(grid, needed, patience, say)
-    answers, silent = _ask(grid, nodes, config.client_timeout)
+    stages = make_stages(config)
+    answers, silent = _ask(grid, nodes, config.client_timeout, len(stages))
     clients = _by_client(answers)
-    why = "".join(f" Node {node}: {reason}." for node, reason in list(silent.items())[:1])
+    why = "".join(f" Node {node}: {reason.rstrip('.')}." for node, reason in silent.items())
     if len(clients) < needed:
         raise RunError(
             f"clients-per-round = {needed}, but only {len(clients)} of {len(nodes)} nodes said "
@@ -107,7 +125,9 @@ def gather_clients(
     if silent:
         say(f"{len(silent)} of {len(nodes)} nodes take no part.{why}")
     preflight(config, answers[0].clients)
-    return ClientNodes(clients, answers[0].clients)
+    private = {hello.client: hello.private for hello in answers if hello.private}
+    check_stages_filled(config, stages, private, len(clients))
+    return ClientNodes(clients, answers[0].clients, private, silent)
 
 
 def wait_for_nodes(
@@ -135,7 +155,9 @@ def wait_for_nodes(
         time.sleep(min(_PAUSE, left))
 
 
-def _ask(grid: Grid, nodes: tuple[int, ...], timeout: float) -> tuple[list[_Hello], dict[int, str]]:
+def _ask(
+    grid: Grid, nodes: tuple[int, ...], timeout: float, stages: int
+) -> tuple[list[_Hello], dict[int, str]]:
     """Ask every node which client it is; the others with the reason why they are none."""
     messages = [Message(RecordDict(), node, HELLO_QUERY) for node in nodes]
     replies = list(exchange(grid, messages, timeout))
@@ -152,8 +174,13 @@ def _ask(grid: Grid, nodes: tuple[int, ...], timeout: float) -> tuple[list[_Hell
         if not isinstance(client, int) or not isinstance(clients, int):
             silent[node] = f"it answered {dict(metrics)}, not its client id and their number"
             continue
+        told = reply.content.config_records.get(PRIVATE)
+        private = None if told is None else read_private(told, stages)
+        if isinstance(private, str):
+            silent[node] = f"client {client}: {private}"
+            continue
         del silent[node]
-        answers.append(_Hello(node, client, clients))
+        answers.append(_Hello(node, client, clients, private))
     return sorted(answers, key=lambda hello: (hello.client, hello.node)), silent
 
 

@@ -58,20 +58,22 @@ def plan_round(config: RunConfig, clients: Collection[int], stage: Stage, number
     config : RunConfig
         Gives scenario, draw, seed and the number of participants.
     clients : Collection[int]
-        Stable ids of the clients at hand.
+        Stable ids of the clients at hand; those that take part in the stage are drawn from.
     stage : Stage
         The stage.
     number : int
         Round within the stage, from 1.
     """
     count = config.clients_per_round
+    present = [client for client in clients if stage.takes_part(client)]
     if config.client_draw == "official":
-        drawn = official_slots(clients, count, stage.number, number)
+        drawn = official_slots(present, count, stage.number, number)
     else:
-        drawn = draw_slots(clients, count, config.seed, stage.number, number)
+        drawn = draw_slots(present, count, config.seed, stage.number, number)
     if config.scenario == "hom":
         drawn = tuple(sorted(drawn))
+    if config.scenario == "hom" and not stage.private:
         return RoundPlan(drawn, dict.fromkeys(drawn, stage.tasks), {})
     # Told even if all learn the same: a client has no need of the scenario's file then.
-    lessons = {client: stage.timetable.lesson(slot, client) for slot, client in enumerate(drawn)}
+    lessons = {client: stage.lesson(slot, client) for slot, client in enumerate(drawn)}
     return RoundPlan(drawn, {c: tasks_in(lesson) for c, lesson in lessons.items()}, lessons)

@@ -52,7 +52,9 @@ def open_run(config: RunConfig) -> tuple[RunFolder, SavedState | None, list[str]
     return folder, saved, refuse(folder.path, found, config.resume_allow)
 
 
-def same_clients(nodes: Mapping[int, int], shares: int, saved: SavedState) -> dict[int, int]:
+def same_clients(
+    nodes: Mapping[int, int], shares: int, saved: SavedState, private: Mapping[str, Any]
+) -> dict[int, int]:
     """Give the nodes of the clients that the run was begun with.
 
     Parameters
@@ -61,11 +63,14 @@ def same_clients(nodes: Mapping[int, int], shares: int, saved: SavedState) -> di
         Client to node, of all that are here.
     shares : int
         Among how many clients the data are dealt.
+    private : Mapping[str, Any]
+        Tasks of the clients' own, see ``server_app.private_tasks.private_facts``.
 
     Raises
     ------
     RunError
-        If the data were dealt among another number of clients, or one of them is missing.
+        If the data were dealt among another number of clients, one of them is missing, or has
+        another task of its own.
     """
     kept: Mapping[str, Any] = saved.meta[RESUME]
     if shares != kept["shares"]:
@@ -80,6 +85,14 @@ def same_clients(nodes: Mapping[int, int], shares: int, saved: SavedState) -> di
             f"Clients {', '.join(map(str, missing))} took part in the run and are not connected. "
             "Start their SuperNodes, then resume again."
         )
+    former: Mapping[str, Any] = kept.get("private", {})  # not kept before there were any
+    for client in map(str, kept["clients"]):
+        if former.get(client) != private.get(client):
+            raise RunError(
+                f"Client {client} had the private task {former.get(client)} (name, stages; None: "
+                f"it has none) when the run began, and now has {private.get(client)}. Start its "
+                "SuperNode with the former data-task and data-stages, then resume again."
+            )
     return {client: nodes[client] for client in kept["clients"]}
 
 

@@ -9,13 +9,6 @@ import numpy as np
 from fcit_app.data.partition import seed_of
 
 
-def draw_participants(
-    clients: Collection[int], count: int, seed: int, stage: int, server_round: int
-) -> tuple[int, ...]:
-    """Draw a round's participants without replacement; ascending, see ``draw_slots``."""
-    return tuple(sorted(draw_slots(clients, count, seed, stage, server_round)))
-
-
 def draw_slots(
     clients: Collection[int], count: int, seed: int, stage: int, server_round: int
 ) -> tuple[int, ...]:

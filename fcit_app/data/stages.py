@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fcit_app.data.catalogue import tasks_of
 from fcit_app.data.lesson import Lesson, tasks_in
@@ -29,12 +29,23 @@ class Stage:
         Tasks that anybody learns in this stage.
     timetable : Timetable
         Who learns what.
+    private : Mapping[int, Lesson]
+        Client with a task of its own to what it learns instead; empty: it takes no part.
     """
 
     number: int
     name: str
     tasks: tuple[str, ...]
     timetable: Timetable
+    private: Mapping[int, Lesson] = field(default_factory=dict)
+
+    def lesson(self, slot: int, client: int) -> Lesson:
+        """Lesson of the client that takes part in a slot."""
+        return self.private.get(client) or self.timetable.lesson(slot, client)
+
+    def takes_part(self, client: int) -> bool:
+        """Whether a client has anything to learn in this stage."""
+        return client not in self.private or bool(self.private[client])
 
 
 def make_stages(config: DataSettings) -> tuple[Stage, ...]:

@@ -13,21 +13,20 @@ from fcit_app.data.folder.datasets import (
     DATASETS,
     FETCH_INSTRUCTIONS,
     INSTRUCTIONS,
-    PARTITIONS,
     PICTURES,
     Dataset,
     dataset,
 )
 from fcit_app.data.folder.defects import Defect
 from fcit_app.data.folder.partition import client_files, partitions_in, stage_folders, stage_name
-from fcit_app.data.folder.private import json_files
+from fcit_app.data.folder.private import in_fcit_layout, json_files
 from fcit_app.data.folder.reader import Parse, asking_parser, read_records, training_parser
 from fcit_app.data.folder.write_partition import MANIFEST, manifest_problems
 from fcit_app.doctor.counting import TokenCounter
 from fcit_app.doctor.findings import Findings
 from fcit_app.doctor.pictures import PictureCheck
 from fcit_app.doctor.records import Counts, Examiner, Seen
-from fcit_app.doctor.report import DatasetReport, FileReport, PartitionReport, Report
+from fcit_app.doctor.report import DatasetReport, FileReport, Kind, PartitionReport, Report
 from fcit_app.errors import DataError
 
 
@@ -64,8 +63,8 @@ def examine(
     Parameters
     ----------
     root : Path
-        In FCIT's layout if it has one of its three folders, or no JSON file of its own. With
-        partitions but no instructions it is a client's: only its shards are asked for.
+        In FCIT's layout (see ``in_fcit_layout``), with test records of private tasks or without;
+        with partitions but no instructions it is a client's: only its shards are asked for.
     tasks : Sequence[str]
         Tasks that must be there; all twelve if none is named.
     tokenizer : Path, optional
@@ -86,24 +85,29 @@ def examine(
     wanted = [dataset(name) for name in tasks] or list(DATASETS)
     counter, findings, progress = TokenCounter(tokenizer), Findings(), progress or Progress()
     visit = _Visit(root, findings, counter, whole_pictures, progress)
-    layout = any((root / name).is_dir() for name in (INSTRUCTIONS, PICTURES, PARTITIONS))
     shards = _shards(root)
     partitions: tuple[PartitionReport, ...] = ()
-    if not layout and json_files(root):
+    kind: Kind = "benchmark"
+    if not in_fcit_layout(root) and json_files(root):
+        kind = "private"
         progress.total(_bytes(json_files(root)))
         datasets = tuple(visit.private(file, root) for file in json_files(root))
     elif shards and not (root / INSTRUCTIONS).is_dir():
         # A client's own machine: nothing but its shards and their pictures.
+        kind = "shards"
         progress.total(2 * _bytes(shards))
         datasets = tuple(visit.private(file, root / PICTURES) for file in shards)
         partitions = tuple(visit.partition(*found, judge=False) for found in partitions_in(root))
     else:
         paths = [path for entry in wanted for path in (entry.train_path, entry.test_path)]
-        progress.total(_bytes([root / path for path in paths]) + _bytes(shards))
+        tests = sorted((root / "private").glob("*/test.json"))
+        progress.total(_bytes([root / path for path in paths]) + _bytes(shards) + _bytes(tests))
         datasets = tuple(visit.dataset(entry) for entry in wanted)
+        datasets += tuple(visit.private(file, file.parent) for file in tests)
         partitions = tuple(visit.partition(*found) for found in partitions_in(root))
     return Report(
         root=str(root),
+        kind=kind,
         datasets=datasets,
         partitions=partitions,
         findings=findings.all(),

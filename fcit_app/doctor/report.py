@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fcit_app.doctor.findings import Finding
+
+Kind = Literal["benchmark", "shards", "private"]
+"""FCIT's data sets, nothing but a client's shards of them, or a client's private task."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Report:
     ----------
     root : str
         The folder examined.
+    kind : {"benchmark", "shards", "private"}
+        What it was taken for.
     datasets, partitions, findings
         See there.
     tokens : str
@@ -75,6 +80,7 @@ class Report:
     """
 
     root: str
+    kind: Kind
     datasets: tuple[DatasetReport, ...]
     partitions: tuple[PartitionReport, ...]
     findings: tuple[Finding, ...]

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fcit_app.doctor.findings import RULES, Finding
-from fcit_app.doctor.report import FileReport, Report
+from fcit_app.doctor.report import FileReport, Kind, Report
+
+_KINDS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "benchmark": "FCIT's data sets (data.root of a run)",
+        "shards": "a client's own shards (data-root of its SuperNode)",
+        "private": "a client's private task (data-root of its SuperNode)",
+    }
+)
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print what is there, the partitions, and what was found."""
+    """Print what the folder is, what is there, the partitions, and what was found."""
+    console.print(
+        f"Examined as {_KINDS[report.kind]}: {escape(report.root)}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(_datasets(report))
     if report.partitions:
         console.print(_partitions(report))

@@ -77,6 +77,8 @@ questions, after the last stage</figcaption></figure>
 {% for s in run.subspaces %}<tr><td>{{ s.id }}</td><td>{{ s.first_stage }}</td>
 <td>{{ s.samples }}</td><td>{{ s.task_counts.items() | map('join', ' ') | join(', ') }}</td></tr>
 {% endfor %}</table></div>{% endif %}
+{% if run.unscored %}<p>Learnt, but not evaluated on the server: {{ run.unscored }} (no test samples
+there).</p>{% endif %}
 <details><summary>Configuration and versions</summary><pre>{{ run.facts }}</pre></details>
 {% endfor %}
 </html>
@@ -138,5 +140,12 @@ def _section(result: RunResult, folder: Path) -> dict[str, object]:
         "skills": skill_rows(analysis) if analysis else None,
         "curves": forgetting_curves(result) if staged else None,
         "subspaces": result.subspaces,
+        "unscored": ", ".join(_unscored(result)),
         "facts": json.dumps(facts, indent=2),
     }
+
+
+def _unscored(result: RunResult) -> list[str]:
+    """Tasks that subspaces were trained on and that are no column: clients' private ones."""
+    trained = {task for subspace in result.subspaces or [] for task in subspace.task_counts}
+    return sorted(trained - set(result.tasks))

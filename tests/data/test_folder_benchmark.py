@@ -9,7 +9,7 @@ from toy_folder import change, make_root, training_raw, write_json, write_pictur
 
 from fcit_app.data.folder.benchmark import FolderBenchmark
 from fcit_app.data.folder.datasets import dataset
-from fcit_app.data.folder.private import own_folder, private_samples
+from fcit_app.data.folder.private import chosen, own_data, private_samples
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
 
@@ -182,8 +182,43 @@ def test_any_folder_is_a_clients_private_task(tmp_path):
 
 
 def test_the_nodes_own_folder(tmp_path):
-    assert own_folder({"partition-id": 0}) is None
-    assert own_folder({"data-root": str(tmp_path)}) == tmp_path
-    for named in ("here", str(tmp_path / "none"), 3):
-        with pytest.raises(DataError, match="--node-config"):
-            own_folder({"data-root": named})
+    assert own_data({"partition-id": 0}) is None
+    shards, rays = tmp_path / "shards", tmp_path / "x-rays"
+    (shards / "partitioned_data").mkdir(parents=True)
+    own = own_data({"data-root": str(shards)})
+    assert (own.root, own.task, own.stages) == (shards, "", ())
+    write_json(rays / "mine.json", [])
+    (rays / "datasets").mkdir()  # pictures of a private task may lie there, too
+    for given, task, stages in (
+        ({}, "private/x-rays", ()),
+        ({"data-task": "radiology"}, "private/radiology", ()),
+        ({"data-stages": 2}, "private/x-rays", (2,)),
+        ({"data-stages": "3, 1,3"}, "private/x-rays", (1, 3)),
+    ):
+        own = own_data({"data-root": str(rays), **given})
+        assert (own.root, own.task, own.stages) == (rays, task, stages)
+    with pytest.raises(DataError, match="--node-config") as caught:
+        own_data({"data-root": str(rays), "data-task": "a/b", "data-stages": True})
+    assert "data-task = 'a/b' is not" in str(caught.value)  # all that is wrong, at once
+    assert "data-stages = True is not" in str(caught.value)
+
+
+def test_a_choice_of_private_samples_is_seeded_and_in_order(tmp_path):
+    write_picture(tmp_path / "1.jpg", 1)
+    write_json(tmp_path / "a.json", [training_raw("1.jpg", str(n), "a") for n in range(30)])
+    samples = private_samples(tmp_path, "private/x").samples
+    few = chosen(samples, 8, seed=0)
+    assert few == chosen(samples, 8, seed=0) != chosen(samples, 8, seed=1)
+    assert sorted(few, key=samples.index) == list(few)
+    assert len(set(names(few))) == 8
+    assert chosen(samples, 30, seed=0) == samples
+
+
+def test_the_servers_test_samples_of_a_private_task(tmp_path):
+    root = make_root(tmp_path, test=2)
+    write_picture(root / "private/x-rays/scans/1.png", 1)
+    write_json(root / "private/x-rays/test.json", [training_raw("scans/1.png", "Which?", "cor")])
+    (sample,) = benchmark(root).test_samples("private/x-rays")
+    assert (sample.task, sample.question, sample.answer) == ("private/x-rays", "Which?", "cor")
+    assert sample.answer_tokens == 128
+    assert sample.picture().size == (24, 24)

@@ -177,6 +177,7 @@ def test_any_folder_of_json(tmp_path):
     write_json(tmp_path / "mine.json", [training_raw("p/1.jpg", "q", "a")])
     report = examine(tmp_path)
     assert report.sound
+    assert report.kind == "private"
     (entry,) = report.datasets
     assert (entry.name, entry.train.records, entry.licence) == ("mine.json", 1, None)
     write_json(tmp_path / "mine.json", [training_raw("p/2.jpg", "q", "a")])
@@ -191,6 +192,7 @@ def test_a_clients_machine_holds_its_shards_only(root):
         for stage in ("Task1", "Task2"):
             (folder / stage / f"client_{client}.json").unlink()
     report = examine(root)
+    assert report.kind == "shards"
     assert report.findings == ()
     names = [entry.name.partition("/1.0/")[2] for entry in report.datasets]
     assert names == ["Task1/client_1.json", "Task2/client_1.json"]
@@ -199,6 +201,16 @@ def test_a_clients_machine_holds_its_shards_only(root):
     assert kinds(examine(root)) == {"missing-image": 1}
     shutil.rmtree(root / "datasets")
     assert kinds(examine(root)) == {"missing-folder": 2}
+
+
+def test_the_servers_test_records_of_a_private_task(root):
+    write_picture(root / "private/x-rays/1.png", 5)
+    test = root / "private/x-rays/test.json"
+    write_json(test, [training_raw("1.png", "q", "a"), training_raw("2.png", "q", "a")])
+    report = examine(root, TASKS)
+    assert report.kind == "benchmark"
+    (finding,) = report.findings
+    assert (finding.where, finding.kind) == ("private/x-rays/test.json", "missing-image")
 
 
 def test_memory_grows_by_checksums_only(tmp_path):
@@ -261,6 +273,7 @@ def test_the_command(root, monkeypatch, capsys):
     tasks = ("--tasks", ",".join(TASKS))
     assert fcit(monkeypatch, "doctor", str(root), *tasks) == 0
     shown = capsys.readouterr().out
+    assert "Examined as FCIT's data sets (data.root of a run)" in shown
     assert "clevr-math" in shown
     assert "sound, 0 kinds of error" in shown
     change(root / TRAIN, 0, image="../x.png")

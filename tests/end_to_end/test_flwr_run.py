@@ -5,74 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import psutil
 import pytest
+from marked_processes import BIN, marked, run_marked
 
 from fcit_app.launch import find_app_dir
 from fcit_app.runs import read_ledger, read_result
-
-BIN = Path(sys.executable).parent
-
-
-MARK = "FCIT_TEST"
-"""Environment variable that a test's processes inherit, whatever becomes of their parents."""
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    """Living processes that carry a test's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def _run(
-    command: list[str | Path], mark: str, cwd: Path, environment: Mapping[str, str] = os.environ
-) -> subprocess.CompletedProcess[str]:
-    """Run a command whose processes carry the mark."""
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**environment, MARK: mark},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.pid in [found.pid for found in _marked(mark)]  # the search can find
-        try:
-            out, err = process.communicate(timeout=300)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """A mark of this test's own; whatever still carries it in the end is ended."""
-    mark = uuid.uuid4().hex
-    yield mark
-    left = _marked(mark)
-    for process in left:
-        process.terminate()
-    psutil.wait_procs(left, timeout=20)
 
 
 def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
     """From a working directory that is not the checkout: bundle and weights are found."""
     out = tmp_path / "run"
     command = [BIN / "fcit", "run", "--preset", "mini-smoke", "--out", out]
-    done = _run([*command, "--json"], mark, tmp_path)
+    done = run_marked([*command, "--json"], mark, tmp_path)
     assert done.returncode == 0, done.stderr
     result = read_result(out)
     assert json.loads(done.stdout) == result.model_dump()
@@ -85,9 +31,9 @@ def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert (out / "state" / "round.safetensors").is_file()
     assert "round 1/1" in done.stderr and "loss" in done.stderr
-    assert not _marked(mark)
+    assert not marked(mark)
 
-    again = _run(command, mark, tmp_path)
+    again = run_marked(command, mark, tmp_path)
     assert again.returncode == 2
     assert "already holds another run" in again.stderr
 
@@ -96,11 +42,11 @@ def test_a_failing_run_says_why_and_exits_with_one(tmp_path: Path, mark: str) ->
     out = tmp_path / "run"
     command = [BIN / "fcit", "run", "--preset", "mini-smoke", "--method", "finetune"]
     changes = ["--set", "train.lr=1e30", "--set", "tasks=figureqa"]
-    done = _run([*command, *changes, "--out", out], mark, tmp_path)
+    done = run_marked([*command, *changes, "--out", out], mark, tmp_path)
     assert done.returncode == 1
     assert "none of the participants" in done.stderr and "diverged" in done.stderr
     assert not (out / "result.json").exists()
-    assert not _marked(mark)
+    assert not marked(mark)
 
 
 @pytest.fixture
@@ -127,7 +73,7 @@ def test_plain_flwr_run_with_flowers_defaults(
     out = tmp_path / "run"
     command = [BIN / "flwr", "run", find_app_dir(), "--stream"]
     changes = f"preset='mini-smoke' tasks='figureqa' out='{out}'"
-    done = _run([*command, "--run-config", changes], mark, tmp_path, flower_home)
+    done = run_marked([*command, "--run-config", changes], mark, tmp_path, flower_home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "result.json").is_file(), done.stdout[-4000:]
     assert read_result(out).tasks == ["figureqa"]

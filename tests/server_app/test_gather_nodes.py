@@ -73,7 +73,8 @@ def test_silent_nodes_take_no_part():
     assert clients == {0: 1000, 3: 1003}
     (text,) = said
     assert text == (
-        "3 of 5 nodes take no part. Node 1001: no answer within 0.2 s (client-timeout)."
+        "3 of 5 nodes take no part. Node 1001: no answer within 0.2 s (client-timeout). "
+        "Node 1002: injected failure. Node 1004: injected failure."
     )
 
 

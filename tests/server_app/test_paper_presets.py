@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from app_runs import events, serve
-from tiny_llava import build_tokenizer
+from paper_files import save_tiny_clip
 from toy_folder import make_root
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from fcit_app.config import parse
 from fcit_app.data.catalogue import tasks_of
@@ -29,20 +27,7 @@ NAMES = {"task": ("imagenet-r", "figureqa"), "capability": ("math", "chart")}
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(folder)
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        CLIPTextModel(config).save_pretrained(folder)
-    return folder
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from fcit_app.data.stages import client_samples, make_stages
 from fcit_app.model.bank import Bank
 from fcit_app.runs import RunFolder
 from fcit_app.runs.progress import RunProgress
-from server_app.sampling import draw_participants
+from server_app.sampling import draw_slots
 
 FIELDS = {
     "run-started": {"stages", "rounds", "clients", "method", "columns"},
@@ -66,7 +66,7 @@ def clients_of(folder):
         {
             client
             for number in range(1, config.rounds + 1)
-            for client in draw_participants(
+            for client in draw_slots(
                 range(5), config.clients_per_round, config.seed, stage.number, number
             )
         }

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fcit_app.data.catalogue import CAPABILITIES, Setting
+from fcit_app.data.catalogue import CAPABILITIES, Setting, is_private
 from fcit_app.data.folder.datasets import GENERATION_LENGTH, PICTURES, dataset, task_of
 from fcit_app.data.folder.partition import client_file, partition_folder
+from fcit_app.data.folder.private import private_test_file
 from fcit_app.data.folder.reader import (
     BadRecords,
     Found,
@@ -88,7 +89,7 @@ class FolderBenchmark:
         return self._keep(("validation", task), lambda bad: self._from_training(task, bad)[1])
 
     def test_samples(self, task: str) -> Sequence[Sample]:
-        """Test samples of a task."""
+        """Test samples of a task; of a private one those in ``private/<task>/test.json``."""
         return self._keep(("test", task), lambda bad: self._from_test(task, bad))
 
     def dealt_samples(self, name: str, client: int, clients: int) -> tuple[Sample, ...] | None:
@@ -121,7 +122,7 @@ class FolderBenchmark:
     ) -> tuple[Sample, ...]:
         """Read once, and report what was skipped on the way."""
         if key not in self._kept:
-            require_folder(self._root / PICTURES, "the folder of the pictures")
+            require_folder(self._pictures(key[1]), "the folder of the pictures")
             bad = BadRecords(self._policy)
             samples = read(bad)
             if bad.skipped:
@@ -143,7 +144,14 @@ class FolderBenchmark:
         rest = [found for found in records if found.record.image not in pictures]
         return self._take(task, rest, self._train_size, bad)[1], apart[1]
 
+    def _pictures(self, task: str) -> Path:
+        """Folder to which a task's image paths are relative."""
+        return self._root / task if is_private(task) else self._root / PICTURES
+
     def _from_test(self, task: str, bad: BadRecords) -> tuple[Sample, ...]:
+        if is_private(task):
+            records = good_records(private_test_file(self._root, task), training_parser, bad)
+            return self._take(task, self._shuffled(task, records), self._test_size, bad)[1]
         entry = dataset(task)
         captions = self._root / entry.captions_path if entry.captions_path else None
         records = good_records(self._root / entry.test_path, asking_parser(captions), bad)
@@ -181,8 +189,8 @@ class FolderBenchmark:
                 f"{found.record.image!r} belongs to no FCIT data set."
             )
         name = str(found.file.relative_to(self._root).with_suffix(""))
-        samples = samples_of(found, self._root / PICTURES, name, task, bad)
-        captions = dataset(task).metric == "captions"
+        samples = samples_of(found, self._pictures(task), name, task, bad)
+        captions = not is_private(task) and dataset(task).metric == "captions"
         return tuple(
             replace(
                 sample,
