@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fcit_app.arrays import Array
 from fcit_app.data.sample import Sample
+from fcit_app.errors import ModelError
 from fcit_app.identity.encoders import TextEncoder
+from fcit_app.model.base import Vision
 from fcit_app.model.vision import VisionFeatures
 
 _CHUNK = 64
@@ -68,15 +72,17 @@ class PictureFeatures:
     """
 
     def __init__(self, vision: VisionFeatures) -> None:
+        if not vision.sees:
+            raise ModelError(
+                "identity.token needs pictures, but the base is a model of text alone, without a "
+                "vision tower. Set identity.token = text, or name another base as model.name."
+            )
         self._vision = vision
 
     def of(self, samples: Sequence[Sample]) -> Array:
         """Features (n, vision width) float32, not of length 1."""
-        means = [
-            self._vision.of(samples[start : start + _CHUNK]).mean(dim=1).numpy()
-            for start in range(0, len(samples), _CHUNK)
-        ]
-        return np.concatenate(means)
+        chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
+        return np.concatenate([_means(self._vision.of(chunk)).numpy() for chunk in chunks])
 
     def key(self, sample: Sample) -> str:
         """Give the name of the picture."""
@@ -124,13 +130,26 @@ def sample_features(
         For the question.
     vision : VisionFeatures
         For the picture; not used by "text".
+
+    Raises
+    ------
+    ModelError
+        If the base takes no pictures and the source needs some.
     """
-    question, picture = QuestionFeatures(encoder), PictureFeatures(vision)
+    question = QuestionFeatures(encoder)
     if source == "text":
         return question
+    picture = PictureFeatures(vision)
     if source == "image":
         return picture
     return QuestionAndPictureFeatures(question, picture)
+
+
+def _means(pictures: Vision) -> Tensor:
+    """Mean over each picture's patches."""
+    if isinstance(pictures, Tensor):
+        return pictures.mean(dim=1)
+    return torch.stack([picture.flatten(0, -2).mean(dim=0) for picture in pictures])
 
 
 def _of_length_one(features: Array) -> Array:

@@ -17,7 +17,7 @@ from fcit_app.arrays import Array, Arrays
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, FcitError
 from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_parameters
-from fcit_app.model.base import BaseModel
+from fcit_app.model.base import BaseModel, Vision
 from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import IGNORED, Batch, Collator
@@ -214,7 +214,7 @@ def fit(
         return FitResult(read_parameters(handles), tuple(losses))
 
 
-def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
+def answer_loss(base: BaseModel, batch: Batch, vision: Vision) -> Tensor:
     """Mean cross-entropy over the answers' tokens of a batch (FCIT, auto-regressive objective).
 
     Parameters
@@ -223,16 +223,15 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
         The model with whatever adapter is active.
     batch : Batch
         Right-padded rows.
-    vision : Tensor
-        Features before the projector, shape (batch, image tokens, vision width).
+    vision : Tensor or sequence of Tensor
+        Features of the rows' pictures, from ``VisionFeatures.of``.
 
     Returns
     -------
     Tensor
         Scalar.
     """
-    embedded = base.embed(batch.input_ids, vision)
-    states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
+    states = base.decoder(**base.inputs(batch.input_ids, vision), use_cache=False)
     # logits only where there is a loss: an answer is a few of the many tokens
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
