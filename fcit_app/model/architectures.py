@@ -54,9 +54,11 @@ class Architecture:
 
     @property
     def unquantized(self) -> list[str]:
-        """Modules that keep their precision: one is trained, the others are small and delicate."""
-        parts = [path.rpartition(".")[2] for path in (self.tower, self.projector) if path]
-        return [*parts, "lm_head"]
+        """Modules that keep their precision: one is trained, the others are small and delicate.
+
+        Whole paths: transformers 5.23 matches these names from the start of a module's path.
+        """
+        return [path for path in (self.tower, self.projector, "lm_head") if path]
 
     def targets(self, wanted: LoraTargets = "ffn") -> dict[str, str]:
         """Give the wanted kinds of layers, each with the pattern of its modules' full names."""

@@ -91,7 +91,8 @@ def test_tower_and_projector_are_left_unquantised(kind: Any) -> None:
     settings = BaseSettings("mini", quantization=kind, device="cuda", dtype="bfloat16")
     options = loading_options(settings, ARCHITECTURES["llava"].unquantized)
     packed = options["quantization_config"]
-    assert packed.llm_int8_skip_modules == ["vision_tower", "multi_modal_projector", "lm_head"]
+    unquantized = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+    assert packed.llm_int8_skip_modules == unquantized
     assert (packed.load_in_4bit, packed.load_in_8bit) == (kind == "nf4", kind == "int8")
     assert options["device_map"] == {"": "cuda"}
     assert "quantization_config" not in loading_options(BaseSettings("mini", dtype="float32"), [])
