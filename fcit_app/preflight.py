@@ -52,10 +52,10 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, the base cannot be quantised, has no such
-        attention or no revisions, the paper's presets have no data, the scenario does not fit the other
-        settings or its file is wrong, the method cannot have the projector asked for, more prompts
-        are to be taken from a pool than it has, a task that the run trains is named as unseen,
-        general ability is asked of a base without a skill set, there are too few samples to
+        attention or no revisions, the paper's presets have no data, the scenario does not fit the
+        other settings or its file is wrong, the method cannot have the projector asked for, more
+        prompts are to be taken from a pool than it has, a task that the run trains is named as
+        unseen, general ability is asked of a base without a skill set, there are too few samples to
         exchange pictures, fewer clients than participants of a round, or something whose samples
         cannot be dealt to the clients.
     """

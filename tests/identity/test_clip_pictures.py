@@ -25,7 +25,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A whole CLIP in one folder, as OpenAI's."""
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = build_tokenizer()
-    sizes = {"intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "projection_dim": PROJECTED,
+    }
     config = CLIPConfig(
         text_config={**sizes, "hidden_size": TEXT_WIDTH, "vocab_size": len(tokenizer)},
         vision_config={**sizes, "hidden_size": 20, "image_size": 16, "patch_size": 4},
