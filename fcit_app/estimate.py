@@ -162,7 +162,7 @@ def check_gpu(config: RunConfig, client_gpus: float, available: int | None) -> N
         )
     if config.method not in _ESTIMATED or config.model.device == "cpu":
         return
-    sizes = model_sizes(config.model.name, config.model.revision)
+    sizes = model_sizes(config.model.name, config.model.revision, config.train.lora_targets)
     needed, share = training_memory(config, sizes, True), round(min(client_gpus, 1) * available)
     if needed > share:
         raise ConfigError(f"--client-gpus: {advice(config, needed, share)}")

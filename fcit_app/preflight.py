@@ -51,12 +51,12 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        The base model's or encoder's folder is missing, the base cannot be quantised or has no
-        revisions, the paper's presets have no data, captions cannot be scored, the scenario does
-        not fit the other settings or its file is wrong, the method cannot have the projector asked
-        for, more prompts are to be taken from a pool than it has, a method without clients is to be
-        evaluated by them or to keep its answers, a task that the run trains is named as unseen,
-        general ability is asked of a base without a skill set, there are too few
+        The base model's or encoder's folder is missing, the base cannot be quantised, has no such
+        attention or no revisions, the paper's presets have no data, captions cannot be scored, the
+        scenario does not fit the other settings or its file is wrong, the method cannot have the
+        projector asked for, more prompts are to be taken from a pool than it has, a method without
+        clients is to be evaluated by them or to keep its answers, a task that the run trains is
+        named as unseen, general ability is asked of a base without a skill set, there are too few
         samples to exchange pictures, fewer clients than participants of a round, or something whose
         samples cannot be dealt to the clients.
     """
@@ -159,11 +159,22 @@ def _trained_after_all(config: RunConfig) -> list[str]:
 def _base_model(config: RunConfig) -> list[str]:
     model = config.model
     problems = []
-    if model.quantization != "none" and model.device == "cpu":
+    if model.attention == "flash_attention_2":
+        if model.device == "cpu" or model.dtype == "float32":
+            problems.append(
+                "model.attention: 'flash_attention_2' is not allowed on the CPU or in float32; "
+                "allowed there: eager, sdpa."
+            )
+        elif find_spec("flash_attn") is None:
+            problems.append(
+                "model.attention: 'flash_attention_2' is not allowed without the package "
+                "flash-attn; allowed: eager, sdpa. Install it where the base runs: pip install "
+                "flash-attn --no-build-isolation."
+            )
+    if model.quantization != "none" and find_spec("bitsandbytes") is None:
         problems.append(
-            f"model.quantization: {model.quantization!r} is not allowed on the CPU, where its "
-            "gradients are wrong; allowed: none. Set model.device = cuda or auto, or quantization "
-            "to none."
+            f"model.quantization: {model.quantization!r} is not allowed without the package "
+            'bitsandbytes; allowed: none. Install it: pip install "fcit-disco[quantization]".'
         )
     if model.revision and not is_hub_name(model.name):
         problems.append(

@@ -37,7 +37,7 @@ def estimate(
     config = parse(merged({"preset": preset}, assignments or []))
     available = gpu_bytes() if memory is None else int(memory * 2**30)
     on_gpu = config.model.device != "cpu" and available is not None
-    sizes = model_sizes(config.model.name, config.model.revision)
+    sizes = model_sizes(config.model.name, config.model.revision, config.train.lora_targets)
     needs = estimated(config, sizes, on_gpu)
     if as_json:
         typer.echo(json.dumps({**needs.as_dict(), "available": available}, indent=2))

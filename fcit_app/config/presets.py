@@ -35,6 +35,7 @@ _MINI: dict[str, Scalar] = {
     "train.rank": 8,
     "train.scaling": 2.0,
     "train.dropout": 0.0,
+    "train.lora-targets": "ffn",
     "train.lr": 5e-3,
     "train.projector-lr": 2e-4,
     "train.batch-size": 12,

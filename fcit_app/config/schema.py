@@ -129,6 +129,9 @@ class TrainConfig(Group):
     rank: Int = Field(ge=1, description="a whole number, at least 1")
     scaling: Float = Field(gt=0, description="a number above 0")
     dropout: Float = Field(ge=0, lt=1, description="a number from 0 to below 1")
+    lora_targets: Literal["ffn", "attention", "ffn+attention"] = Field(
+        description="one of ffn, attention, ffn+attention"
+    )
     lr: Float = Field(gt=0, description="a number above 0")
     projector_lr: Float = Field(gt=0, description="a number above 0")
     batch_size: Int = Field(ge=1, description="a whole number, at least 1")
@@ -157,7 +160,9 @@ class ModelConfig(Group):
         description="one of auto, float32, bfloat16"
     )
     quantization: Literal["none", "nf4", "int8"] = Field(description="one of none, nf4, int8")
-    attention: Literal["eager", "sdpa"] = Field(description="one of eager, sdpa")
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = Field(
+        description="one of eager, sdpa, flash_attention_2"
+    )
     prompt: Literal["template", "vicuna-v1"] = Field(description="one of template, vicuna-v1")
     pad_to_square: Bool = Field(description="one of true, false")
 

@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from fcit_app.data import catalogue
 from fcit_app.data.sample import Sample
 from fcit_app.model.activation import Activation, activation_weights
-from fcit_app.model.base import BaseModel
+from fcit_app.model.base import BaseModel, Vision
 from fcit_app.model.features import SampleFeatures
 from fcit_app.model.prompt import encode_prompts
 from fcit_app.model.stacked import BankSession
@@ -150,7 +150,7 @@ def _batches(
 
 
 def _generate(
-    base: BaseModel, prompts: Sequence[Sequence[int]], vision: Tensor, limit: int
+    base: BaseModel, prompts: Sequence[Sequence[int]], vision: Vision, limit: int
 ) -> list[list[int]]:
     """Give each row's new token identifiers up to its end of sequence, at most ``limit``."""
     length = max(map(len, prompts))
@@ -161,8 +161,7 @@ def _generate(
         mask[row, length - len(prompt) :] = 1
     end = base.tokenizer.eos_token_id
     output = base.model.generate(
-        inputs_embeds=base.embed(input_ids.to(base.device), vision),
-        attention_mask=mask.to(base.device),
+        **base.inputs(input_ids.to(base.device), vision, mask.to(base.device)),
         generation_config=_Configuration(
             max_new_tokens=min(limit, base.max_length - length),
             do_sample=False,

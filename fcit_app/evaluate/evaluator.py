@@ -19,6 +19,7 @@ from fcit_app.evaluate.statistics import Statistics, final, measure
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.methods import load_method
 from fcit_app.model.activation import Activation
+from fcit_app.model.adapters import check_projector
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import load_base
 from fcit_app.model.features import sample_features
@@ -68,6 +69,7 @@ class Evaluator:
         self.config = config
         self._benchmark = benchmark
         self.base = load_base(config.model)
+        check_projector(self.base, config.projector)
         self.model = load_method(config).wrap(self.base)
         self.vision = VisionFeatures(self.base)
         encoder = load_encoder(config.identity.encoder)

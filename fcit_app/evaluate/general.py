@@ -76,9 +76,9 @@ def said_exactly(
         for row, place in enumerate(places):
             identifiers, prompt = dialogues[place]
             wanted[row, prompt : len(identifiers)] = True
-        embedded = base.embed(input_ids, vision.of([about[samples[p].picture] for p in places]))
+        inputs = base.inputs(input_ids, vision.of([about[samples[p].picture] for p in places]))
         with session.weighted(weights[places]):
-            states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
+            states = base.decoder(**inputs, use_cache=False)
         guesses = torch.zeros_like(input_ids)
         asked = wanted[:, 1:]
         logits = base.model.lm_head(states.last_hidden_state[:, :-1][asked])

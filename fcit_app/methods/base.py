@@ -44,7 +44,7 @@ class Method:
     def wrap(self, base: BaseModel) -> PeftModel:
         """Put what is trained into the base; the same call again costs nothing."""
         train = self.config.train
-        return wrap(base, train.rank, train.scaling, train.dropout)
+        return wrap(base, train.rank, train.scaling, train.dropout, targets=train.lora_targets)
 
     def handles(self, base: BaseModel, projector: bool) -> dict[str, Parameter]:
         """Wire names and live parameters of what is trained, the projector included or not."""

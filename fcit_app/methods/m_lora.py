@@ -42,7 +42,8 @@ class MultiLora(Method):
         """One LoRA of all parts' rank, with scales."""
         train, parts = self.config.train, self.config.m_lora.parts
         extension = GatedParts(PartScales, parts)
-        return wrap(base, train.rank * parts, train.scaling, train.dropout, extension)
+        rank = train.rank * parts
+        return wrap(base, rank, train.scaling, train.dropout, extension, train.lora_targets)
 
     def initial(self, handles: Mapping[str, Parameter], seed: int) -> Arrays:
         """Draw A and B, Kaiming-uniform with a = sqrt(5) as PEFT's A: up to 1 / sqrt(fan in)."""

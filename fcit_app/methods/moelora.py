@@ -44,7 +44,8 @@ class MoeLora(Method):
         """One LoRA of all experts' rank, with a router."""
         train, experts = self.config.train, self.config.moelora.experts
         extension = GatedParts(Router, experts)
-        return wrap(base, train.rank * experts, train.scaling, train.dropout, extension)
+        rank = train.rank * experts
+        return wrap(base, rank, train.scaling, train.dropout, extension, train.lora_targets)
 
     def initial(self, handles: Mapping[str, Parameter], seed: int) -> Arrays:
         """Draw A as for plain LoRA; B and the routers are 0."""

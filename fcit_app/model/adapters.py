@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
 from torch.nn import Parameter
 
 from fcit_app.arrays import Array, Arrays
 from fcit_app.errors import ModelError
+from fcit_app.model.architectures import LoraTargets, architecture_of
 from fcit_app.model.base import BaseModel, Extension
 
 ADAPTER = "client"
 """PEFT's name of the adapter that a client trains; it is left out of the wire names."""
 
-# the language model's feed-forward layers and nothing else (DISCO, official code)
-TARGETS = r".*\.language_model\.layers\.\d+\.mlp\.(gate_proj|up_proj|down_proj)"
-
 POOL = "prompt_pool"
 """Module of a wrapped model that holds soft prompts, where the method has any."""
 
-_PROJECTOR = ".multi_modal_projector."
 _INITIAL_DEVIATION = 0.01
 
 
@@ -34,8 +33,9 @@ def wrap(
     scaling: float,
     dropout: float = 0.0,
     extension: Extension | None = None,
+    targets: LoraTargets = "ffn",
 ) -> PeftModel:
-    """Put LoRA layers into the base's feed-forward layers; the same call again costs nothing.
+    """Put LoRA layers into the base's language model; the same call again costs nothing.
 
     Parameters
     ----------
@@ -50,25 +50,34 @@ def wrap(
         Dropout on the adapter's input while training.
     extension : Extension, optional
         What a method adds to the LoRA layers; equal ones count as the same.
+    targets : {"ffn", "attention", "ffn+attention"}
+        Which of the language model's layers; its feed-forward layers and nothing else in DISCO.
 
     Returns
     -------
     PeftModel
         The wrapped model in evaluation mode, only the adapter trainable.
+
+    Raises
+    ------
+    ModelError
+        If the architecture's rule finds no such layers in the model.
     """
-    wanted = (rank, scaling * rank, dropout)
+    pattern = "|".join(base.architecture.targets(targets).values())
+    wanted = (rank, scaling * rank, dropout, pattern)
     if base.adapted is not None:
         former: Any = base.adapted.peft_config[ADAPTER]
-        values = (former.r, former.lora_alpha, former.lora_dropout)
+        values = (former.r, former.lora_alpha, former.lora_dropout, former.target_modules)
         if values == wanted and base.extension == extension:
             return base.adapted
         base.adapted.unload()
         base.adapted = base.extension = None
+    _check_targets(base, targets)
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling * rank,  # type: ignore[arg-type]  # PEFT only divides by it
         lora_dropout=dropout,
-        target_modules=TARGETS,
+        target_modules=pattern,
         bias="none",
     )
     # PEFT draws A from the global generator, and reads an attribute that transformers renames:
@@ -85,6 +94,37 @@ def wrap(
     return base.adapted
 
 
+def _check_targets(base: BaseModel, targets: LoraTargets) -> None:
+    """Refuse a base whose layers have other names than its architecture's rule expects."""
+    layers = [name for name, module in base.model.named_modules() if isinstance(module, nn.Linear)]
+    decoder = f"{base.architecture.decoder}.layers."
+    for kind, pattern in base.architecture.targets(targets).items():
+        if any(re.fullmatch(pattern, name) for name in layers):
+            continue
+        inside = (name.removeprefix(decoder) for name in layers if name.startswith(decoder))
+        found = sorted({name.partition(".")[2] for name in inside})
+        raise ModelError(
+            f"train.lora-targets asks for the {kind} layers of '{base.name}', but no linear layer "
+            f"matches '{pattern}'; found in its decoder layers: {', '.join(found) or 'none'}. The "
+            "rule is in fcit_app/model/architectures.py."
+        )
+
+
+def check_projector(base: BaseModel, projector: str) -> None:
+    """Refuse to train the projector of a base that has none.
+
+    Raises
+    ------
+    ModelError
+        Unless the base takes pictures, or the setting ``projector`` is "frozen".
+    """
+    if not base.architecture.sees and projector != "frozen":
+        raise ModelError(
+            f"projector: '{projector}' is not allowed for the base '{base.name}', a model of text "
+            "alone that has no projector; allowed: frozen."
+        )
+
+
 def is_adapter(name: str) -> bool:
     """Whether a wire name belongs to an adapter: a LoRA matrix, a gate or a prompt pool."""
     return ".lora_" in name or name.startswith(f"{POOL}.")
@@ -95,9 +135,9 @@ def is_lora(name: str) -> bool:
     return name.endswith((".lora_A.weight", ".lora_B.weight"))
 
 
-def inside_projector(name: str) -> str:
-    """Name of a projector's parameter inside the projector, from its wire name."""
-    return name.partition(_PROJECTOR)[2]
+def inside_projector(name: str, path: str) -> str:
+    """Name of a parameter inside the projector at ``path``, from its wire name."""
+    return name.partition(f".{path}.")[2]
 
 
 def parameter_handles(model: PeftModel, projector: bool) -> dict[str, Parameter]:
@@ -118,12 +158,14 @@ def parameter_handles(model: PeftModel, projector: bool) -> dict[str, Parameter]
     """
     handles = {}
     prompts = hasattr(model, POOL)
+    configuration: Any = model.get_base_model().config
+    path = architecture_of(configuration.model_type).projector
     for name, parameter in model.named_parameters():
         if prompts and name.startswith(f"{POOL}."):
             handles[name] = parameter
         elif not prompts and f".{ADAPTER}." in name and ".lora_" in name:
             handles[name.replace(f".{ADAPTER}.", ".", 1)] = parameter
-        elif projector and _PROJECTOR in name:
+        elif projector and path and f".{path}." in name:
             handles[name] = parameter
     return dict(sorted(handles.items()))
 

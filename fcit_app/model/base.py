@@ -1,24 +1,27 @@
-"""The frozen base: a LLaVA model with its processor, loaded once per process from a folder."""
+"""The frozen base: a model with its processor, loaded once per process from a folder."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from fcit_app.errors import ModelError
+from fcit_app.model.architectures import Architecture, architecture_of
 from fcit_app.model.hub import base_folder
-from fcit_app.model.precision import loading_options, resolved
+from fcit_app.model.mixed_projector import MixedProjector
+from fcit_app.model.precision import keep_gradients_right, loading_options, resolved
+from fcit_app.model.processor import load_processor
 from fcit_app.model.settings import BaseSettings, ModelSettings, PromptFormat
 from fcit_app.model.weights import WEIGHTS_FILE
 
@@ -49,20 +52,27 @@ class Prefix(Protocol):
         """Their embeddings, shape (batch, length, hidden)."""
 
 
+Vision = Tensor | Sequence[Tensor]
+"""Features of a batch's pictures before the projector: one tensor a picture, see
+``fcit_app.model.towers``; one tensor of all where each has the same number of tokens."""
+
+
 @dataclass(eq=False)
 class BaseModel:
-    """A frozen LLaVA and what belongs to it.
+    """A frozen model and what belongs to it.
 
     Parameters
     ----------
     name : str
         What the user asked for: ``mini``, a folder or a checkpoint's name.
-    model : LlavaForConditionalGeneration
+    model : PreTrainedModel
         In evaluation mode, nothing trainable; the projector in float32 whatever the rest is.
-    processor : LlavaProcessor
+    processor : LlavaProcessor or Processor
         Image processor, tokenizer and chat template of the model.
+    architecture : Architecture
+        Where the model's parts are.
     image_tokens : int
-        Placeholder tokens per picture.
+        Placeholder tokens of a picture, or of a tile; 0 where pictures have no fixed pieces.
     adapted : PeftModel or None
         The same model with LoRA layers in it, once ``fcit_app.model.adapters.wrap`` has run.
     extension : Extension or None
@@ -73,22 +83,41 @@ class BaseModel:
         Format of prompts, see ``fcit_app.model.prompt``.
     pad_to_square : bool
         Whether pictures are padded before the processor sees them (``fcit_app.model.vision``).
+    picture_sizes : dict[str, tuple[int, int]]
+        Width and height of the pictures seen so far, by the samples' identifiers.
     """
 
     name: str
     model: Any  # transformers' own annotations do not fit how its models are used
-    processor: LlavaProcessor
+    processor: Any
+    architecture: Architecture
     image_tokens: int
     adapted: PeftModel | None = None
     extension: Extension | None = None
     prefix: Prefix | None = None
     prompt: PromptFormat = "template"
     pad_to_square: bool = False
+    picture_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return self.processor.tokenizer
+
+    @property
+    def decoder(self) -> Any:
+        """The language model, from embeddings to last hidden states."""
+        return self.model.get_submodule(self.architecture.decoder)
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower of a model that takes pictures."""
+        return self.model.get_submodule(self.architecture.tower)
+
+    @property
+    def projector(self) -> Any:
+        """What maps the tower's features to token embeddings, where there is a tower."""
+        return self.model.get_submodule(self.architecture.projector)
 
     @property
     def device(self) -> torch.device:
@@ -99,7 +128,7 @@ class BaseModel:
     @property
     def max_length(self) -> int:
         """Longest sequence, in tokens."""
-        return int(self.model.config.text_config.max_position_embeddings)
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
     @contextmanager
     def prefixed(self, prefix: Prefix) -> Iterator[None]:
@@ -110,7 +139,26 @@ class BaseModel:
         finally:
             self.prefix = None
 
-    def embed(self, input_ids: Tensor, vision: Tensor) -> Tensor:
+    def inputs(
+        self, input_ids: Tensor, vision: Vision, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Give the decoder's input: embeddings, and positions where it does not count them itself.
+
+        Parameters
+        ----------
+        input_ids, vision
+            See ``embed``.
+        mask : Tensor, optional
+            1 at tokens, 0 at padding, shape (batch, length); needed with padding on the left.
+        """
+        inputs = {"inputs_embeds": self.embed(input_ids, vision)}
+        if mask is not None:
+            inputs["attention_mask"] = mask
+        if self.architecture.sight == "grid":
+            inputs["position_ids"] = self._positions(input_ids, vision, mask)
+        return inputs
+
+    def embed(self, input_ids: Tensor, vision: Vision) -> Tensor:
         """Token embeddings with the projected picture at its placeholders.
 
         Equals what the model makes of ``pixel_values``, without running the vision tower.
@@ -118,24 +166,72 @@ class BaseModel:
         Parameters
         ----------
         input_ids : Tensor
-            Token identifiers, shape (batch, length), ``image_tokens`` placeholders in each row, and
-            as many ``SOFT_TOKEN`` as the prefix, if there is one, is long.
-        vision : Tensor
-            Features before the projector, shape (batch, image_tokens, vision width).
+            Token identifiers, shape (batch, length), with the placeholders of a picture in each
+            row, and as many ``SOFT_TOKEN`` as the prefix, if there is one, is long.
+        vision : Tensor or sequence of Tensor
+            Features before the projector, see ``fcit_app.model.vision.VisionFeatures.of``.
 
         Returns
         -------
         Tensor
             Shape (batch, length, hidden), ready to be given as ``inputs_embeds``.
+
+        Raises
+        ------
+        ModelError
+            If there are not as many placeholders as the pictures have tokens.
         """
-        embeddings = self.model.get_input_embeddings()(input_ids.clamp(min=0))
-        projected = self.model.model.multi_modal_projector(vision.to(input_ids.device))
-        places = (input_ids == self.model.config.image_token_id).unsqueeze(-1)
-        embedded: Tensor = embeddings.masked_scatter(places, projected.to(embeddings.dtype))
+        embedded: Tensor = self.model.get_input_embeddings()(input_ids.clamp(min=0))
+        if self.architecture.sees:
+            projected = self._projected(vision, input_ids.device)
+            places = (input_ids == self._image_token_id).unsqueeze(-1)
+            if int(places.sum()) * projected.shape[-1] != projected.numel():
+                raise ModelError(
+                    f"The prompts for '{self.name}' have {int(places.sum())} placeholders for "
+                    f"{projected.numel() // projected.shape[-1]} tokens of pictures: its image "
+                    "processor does not fit its configuration. Copy the whole folder again from "
+                    "its source."
+                )
+            embedded = embedded.masked_scatter(places, projected.to(embedded.dtype))
         if self.prefix is not None:
             soft = (input_ids == SOFT_TOKEN).unsqueeze(-1)
             embedded = embedded.masked_scatter(soft, self.prefix.vectors().to(embedded.dtype))
         return embedded
+
+    @property
+    def _image_token_id(self) -> int:
+        token: int = self.model.config.image_token_id
+        return token
+
+    def _projected(self, vision: Vision, device: torch.device) -> Tensor:
+        projector = self.projector
+        if isinstance(vision, Tensor):
+            projected: Tensor = projector(vision.to(device))
+            return projected
+        # what the projector takes as one: a patch of a grid (it merges them itself), or a tile
+        kept = 1 if self.architecture.sight == "grid" else 2
+        units = torch.cat([picture.reshape(-1, *picture.shape[-kept:]) for picture in vision])
+        if isinstance(projector, MixedProjector):
+            pieces = torch.tensor([picture[..., 0, 0].numel() for picture in vision])
+            return projector(units.to(device), pieces.to(device))  # type: ignore[no-any-return]
+        return projector(units.to(device))  # type: ignore[no-any-return]
+
+    def _positions(self, input_ids: Tensor, vision: Vision, mask: Tensor | None) -> Tensor:
+        """Positions of Qwen2.5-VL: of the text, then in time, height and width; (4, batch, length).
+
+        With those of the text, masks are made as ``generate`` has them made.
+        """
+        side = self.tower.spatial_merge_size
+        grids = [[1, picture.shape[0] * side, picture.shape[1] * side] for picture in vision]
+        attended = torch.ones_like(input_ids) if mask is None else mask
+        places, _ = self.model.model.get_rope_index(
+            input_ids,
+            (input_ids == self._image_token_id).int(),
+            image_grid_thw=torch.tensor(grids, device=input_ids.device),
+            attention_mask=attended,
+        )
+        text = (attended.cumsum(-1) - 1).clamp(min=0)
+        return torch.cat([text[None], places])
 
 
 def load_base(wanted: str | ModelSettings) -> BaseModel:
@@ -163,28 +259,37 @@ def load_base(wanted: str | ModelSettings) -> BaseModel:
 @functools.lru_cache(maxsize=1)
 def _load_base(settings: BaseSettings) -> BaseModel:
     folder = base_folder(settings.name, settings.revision)
-    _check_architecture(folder)
+    architecture = _architecture(folder)
     for file in _weight_files(folder):
         _check_weights(file)
     with _without_progress_bars():
-        model = _load_model(folder, settings)
-        processor = _load_processor(folder)
+        model = _load_model(folder, settings, architecture)
+        processor = load_processor(folder, architecture)
     model.requires_grad_(False)
     model.eval()
-    vision = model.config.vision_config
-    patches = (vision.image_size // vision.patch_size) ** 2
-    with_class_token = model.config.vision_feature_select_strategy == "full"
     return BaseModel(
         settings.name,
         model,
         processor,
-        patches + with_class_token,
+        architecture,
+        image_tokens(model.config, architecture),
         prompt=settings.prompt,
         pad_to_square=settings.pad_to_square,
     )
 
 
-def _check_architecture(folder: Path) -> None:
+def image_tokens(config: Any, architecture: Architecture) -> int:
+    """Tokens of a picture or a tile, see ``BaseModel``; from the model's configuration alone."""
+    if architecture.sight not in ("fixed", "tiles"):
+        return 0
+    vision = config.vision_config
+    patches = int((vision.image_size // vision.patch_size) ** 2)
+    if architecture.sight == "tiles":
+        return patches // int(config.scale_factor**2)
+    return patches + int(config.vision_feature_select_strategy == "full")
+
+
+def _architecture(folder: Path) -> Architecture:
     file = folder / "config.json"
     if not file.is_file():
         raise ModelError(f"There is no config.json in {folder}: it is no model folder.")
@@ -192,11 +297,7 @@ def _check_architecture(folder: Path) -> None:
         kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
         raise ModelError(f"{file} is damaged ({error}). Copy it again from its source.") from error
-    if kind != "llava":
-        raise ModelError(
-            f"{file} describes a model of type '{kind}'; only 'llava' is supported "
-            "(LLaVA-1.5 and models of the same architecture)."
-        )
+    return architecture_of(kind, file)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -236,12 +337,12 @@ def _check_weights(file: Path) -> None:
         ) from error
 
 
-def _load_model(folder: Path, settings: BaseSettings) -> Any:
-    loader: Any = LlavaForConditionalGeneration
+def _load_model(folder: Path, settings: BaseSettings, architecture: Architecture) -> Any:
+    loader: Any = AutoModelForImageTextToText if architecture.sees else AutoModelForCausalLM
     try:
         model, report = loader.from_pretrained(
             folder,
-            **loading_options(settings),
+            **loading_options(settings, architecture.unquantized),
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
@@ -261,24 +362,11 @@ def _load_model(folder: Path, settings: BaseSettings) -> Any:
         )
     if settings.quantization == "none":
         model.to(settings.device)
-    # trained in place, so it is a master weight (fcit_app.model.precision)
-    model.model.multi_modal_projector.float()
+    keep_gradients_right(model)
+    if architecture.sees:
+        # trained in place, so it is a master weight (fcit_app.model.precision)
+        model.get_submodule(architecture.projector).float()
     return model
-
-
-def _load_processor(folder: Path) -> LlavaProcessor:
-    try:
-        processor = LlavaProcessor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
-        raise ModelError(
-            f"The tokenizer or image processor in {folder} cannot be read ({error}). The folder "
-            "needs tokenizer.json, tokenizer_config.json and processor_config.json."
-        ) from error
-    if processor.chat_template is None:
-        raise ModelError(f"The processor in {folder} has no chat template (chat_template.jinja).")
-    return processor
 
 
 @contextmanager

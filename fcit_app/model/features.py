@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fcit_app.arrays import Array
 from fcit_app.data.sample import Sample
+from fcit_app.errors import ModelError
 from fcit_app.identity.encoders import TextEncoder
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.identity.pictures import ClipPictureEncoder, load_picture_encoder
+from fcit_app.model.base import Vision
+from fcit_app.model.vision import VisionFeatures, padded_to_square
 
 _CHUNK = 64
 """Pictures whose patches are held at once: those of a whole shard would be large."""
@@ -55,11 +60,39 @@ class QuestionFeatures:
         return sample.question
 
 
+class ClipPictureFeatures:
+    """CLIP's feature of the picture, padded to a square (the official code's ablation).
+
+    Parameters
+    ----------
+    encoder : ClipPictureEncoder
+        The vision tower of the checkpoint whose text tower reads the questions.
+    """
+
+    def __init__(self, encoder: ClipPictureEncoder) -> None:
+        self._encoder = encoder
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features (n, projected width) float32, not of length 1."""
+        chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
+        return np.concatenate(
+            [
+                self._encoder.encode(
+                    [padded_to_square(sample.picture(), self._encoder.mean) for sample in chunk]
+                )
+                for chunk in chunks
+            ]
+        )
+
+    def key(self, sample: Sample) -> str:
+        """Give the name of the picture."""
+        return sample.identifier
+
+
 class PictureFeatures:
     """Mean over the patches of what the base's frozen vision tower makes of the picture.
 
-    The paper's ablation takes `image_embeds` of CLIP's own image tower, after its projection; this
-    is the tower that is loaded anyway, before the projector, as LLaVA reads it.
+    For text encoders without a vision tower of their own; this one is loaded anyway.
 
     Parameters
     ----------
@@ -68,15 +101,17 @@ class PictureFeatures:
     """
 
     def __init__(self, vision: VisionFeatures) -> None:
+        if not vision.sees:
+            raise ModelError(
+                "identity.token needs pictures, but the base is a model of text alone, without a "
+                "vision tower. Set identity.token = text, or name another base as model.name."
+            )
         self._vision = vision
 
     def of(self, samples: Sequence[Sample]) -> Array:
         """Features (n, vision width) float32, not of length 1."""
-        means = [
-            self._vision.of(samples[start : start + _CHUNK]).mean(dim=1).cpu().numpy()
-            for start in range(0, len(samples), _CHUNK)
-        ]
-        return np.concatenate(means)
+        chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
+        return np.concatenate([_means(self._vision.of(chunk)).cpu().numpy() for chunk in chunks])
 
     def key(self, sample: Sample) -> str:
         """Give the name of the picture."""
@@ -95,11 +130,11 @@ class QuestionAndPictureFeatures:
     ----------
     question : QuestionFeatures
         First half.
-    picture : PictureFeatures
+    picture : SampleFeatures
         Second half.
     """
 
-    def __init__(self, question: QuestionFeatures, picture: PictureFeatures) -> None:
+    def __init__(self, question: QuestionFeatures, picture: SampleFeatures) -> None:
         self._halves: tuple[SampleFeatures, ...] = (question, picture)
 
     def of(self, samples: Sequence[Sample]) -> Array:
@@ -121,16 +156,31 @@ def sample_features(
     source : {"text", "image", "text+image"}
         See the classes above.
     encoder : TextEncoder
-        For the question.
+        For the question, and the picture if it is CLIP's.
     vision : VisionFeatures
-        For the picture; not used by "text".
+        For the picture otherwise; not used by "text".
+
+    Raises
+    ------
+    ModelError
+        If the source needs pictures, and CLIP's vision tower cannot be loaded or there is neither
+        one nor a base that takes pictures.
     """
-    question, picture = QuestionFeatures(encoder), PictureFeatures(vision)
+    question = QuestionFeatures(encoder)
     if source == "text":
         return question
+    clip = load_picture_encoder(encoder.name)
+    picture = PictureFeatures(vision) if clip is None else ClipPictureFeatures(clip)
     if source == "image":
         return picture
     return QuestionAndPictureFeatures(question, picture)
+
+
+def _means(pictures: Vision) -> Tensor:
+    """Mean over each picture's patches."""
+    if isinstance(pictures, Tensor):
+        return pictures.mean(dim=1)
+    return torch.stack([picture.flatten(0, -2).mean(dim=0) for picture in pictures])
 
 
 def _of_length_one(features: Array) -> Array:

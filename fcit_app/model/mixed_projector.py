@@ -54,40 +54,59 @@ class MixedProjector(nn.Module):
         """Set the adapters' weights of shape (batch, subspaces), or clear them with None."""
         self._weights = None if weights is None else projector_weights(weights)
 
-    def forward(self, vision: Tensor) -> Tensor:
-        """Project pictures (batch, image tokens, vision width), row i with ``weights[i]``."""
+    def forward(self, vision: Tensor, pieces: Tensor | None = None) -> Tensor:
+        """Project a batch's pictures, row i with ``weights[i]``.
+
+        Parameters
+        ----------
+        vision : Tensor
+            Pictures (batch, image tokens, vision width), or the pieces of all of them.
+        pieces : Tensor, optional
+            How many of the projected rows belong to each picture, shape (batch,); one if None.
+        """
         if self._weights is None:
             raise RuntimeError("the mixed projector is installed, but no weights are set")
-        if len(vision) != len(self._weights):
-            raise RuntimeError(f"{len(self._weights)} weights do not fit {len(vision)} pictures")
-        used = self._weights.any(dim=0).tolist()
-        parts = [
-            self._weights[:, number, None, None] * projector(vision)
-            for number, projector in enumerate(self._projectors)
-            if used[number]
-        ]
+        given = len(vision) if pieces is None else len(pieces)
+        if given != len(self._weights):
+            raise RuntimeError(f"{len(self._weights)} weights do not fit {given} pictures")
+        weights = self._weights
+        if pieces is not None:
+            weights = weights.repeat_interleave(pieces, dim=0)
+        used = weights.any(dim=0).tolist()
+        parts = []
+        for number, projector in enumerate(self._projectors):
+            if used[number]:
+                projected = projector(vision)
+                # one weight a row, whatever the rows' shape
+                shape = (-1, *[1] * (projected.dim() - 1))
+                parts.append(weights[:, number].reshape(shape) * projected)
         return torch.stack(parts).sum(dim=0)
 
 
 @contextmanager
-def mixed_projector(model: Any, projectors: Sequence[Arrays]) -> Iterator[MixedProjector]:
-    """Put the mixture in the place of a LLaVA's projector, and that one back on exit.
+def mixed_projector(
+    model: Any, path: str, projectors: Sequence[Arrays]
+) -> Iterator[MixedProjector]:
+    """Put the mixture in the place of a model's projector, and that one back on exit.
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration
+    model : PreTrainedModel
         Its projector gives architecture and device.
+    path : str
+        Name of the projector's module.
     projectors : Sequence[Arrays]
         Numbers of each subspace's projector, by the parameters' names inside the projector.
     """
-    own: nn.Module = model.model.multi_modal_projector
+    own: nn.Module = model.get_submodule(path)
     copies = []
     for arrays in projectors:
         projector = copy.deepcopy(own).requires_grad_(False)
         projector.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         copies.append(projector)
-    model.model.multi_modal_projector = MixedProjector(copies)
+    mixture = MixedProjector(copies)
+    model.set_submodule(path, mixture)
     try:
-        yield model.model.multi_modal_projector
+        yield mixture
     finally:
-        model.model.multi_modal_projector = own
+        model.set_submodule(path, own)

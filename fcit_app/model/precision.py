@@ -9,6 +9,7 @@ needed, and on a float32 base none of these casts changes a bit.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -18,9 +19,6 @@ from transformers import BitsAndBytesConfig
 
 from fcit_app.errors import ModelError
 from fcit_app.model.settings import BaseSettings
-
-UNQUANTIZED = ["vision_tower", "multi_modal_projector", "lm_head"]
-"""Modules that keep their precision: one is trained, the others are small and delicate."""
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 """Environment variable that names the GPUs that a process sees."""
@@ -34,7 +32,8 @@ def resolved(settings: BaseSettings) -> BaseSettings:
     Raises
     ------
     ModelError
-        If a GPU is asked for and there is none, or quantisation where it cannot be had.
+        If a GPU is asked for and there is none, or quantisation or an attention that cannot be
+        had here.
     """
     there = torch.cuda.is_available()
     if settings.device == "cuda" and not there:
@@ -48,7 +47,8 @@ def resolved(settings: BaseSettings) -> BaseSettings:
     if dtype == "auto":
         dtype = "bfloat16" if device == "cuda" else "float32"
     if settings.quantization != "none":
-        _check_quantization(settings.quantization, device)
+        _check_quantization(settings.quantization)
+    _check_attention(settings.attention, device, dtype)
     return replace(settings, device="cuda" if device == "cuda" else "cpu", dtype=dtype)
 
 
@@ -86,8 +86,10 @@ def torch_dtype(settings: BaseSettings) -> torch.dtype:
     return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
 
 
-def loading_options(settings: BaseSettings) -> dict[str, Any]:
+def loading_options(settings: BaseSettings, unquantized: Sequence[str]) -> dict[str, Any]:
     """Arguments of transformers' ``from_pretrained`` for settings without ``auto``.
+
+    ``unquantized`` names modules that keep their precision (``Architecture.unquantized``).
 
     4 bits are NF4 with doubly quantised constants, as in QLoRA (Dettmers et al. 2023); products
     are computed in the base's precision.
@@ -105,25 +107,45 @@ def loading_options(settings: BaseSettings) -> dict[str, Any]:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch_dtype(settings),
-            llm_int8_skip_modules=UNQUANTIZED,
+            llm_int8_skip_modules=list(unquantized),
         )
     else:
-        packed = configuration(load_in_8bit=True, llm_int8_skip_modules=UNQUANTIZED)
+        packed = configuration(load_in_8bit=True, llm_int8_skip_modules=list(unquantized))
     return {**options, "quantization_config": packed, "device_map": {"": settings.device}}
 
 
-def _check_quantization(kind: str, device: str) -> None:
-    if device == "cpu":
-        # bitsandbytes packs 4-bit weights anew in a CPU's first evaluation, and gradients through
-        # them are wrong from then on, with a right loss (measured with 0.50.2, AVX512-BF16).
-        raise ModelError(
-            f"model.quantization is '{kind}', but the base runs on the CPU, where bitsandbytes "
-            "gives wrong gradients without an error. Set model.quantization = none, or run where "
-            "there is a CUDA device."
-        )
+def keep_gradients_right(model: Any) -> None:
+    """Keep bitsandbytes from packing 4-bit weights anew in an evaluation on the CPU.
+
+    On a CPU with AVX512-BF16 it does so (seen with 0.50.2), and from then on gradients through
+    these layers are wrong or missing while the loss is right. Weights that are never packed anew
+    give the same gradients always, at the price of a slower evaluation.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _check_quantization(kind: str) -> None:
     if find_spec("bitsandbytes") is None:
         raise ModelError(
             f"model.quantization is '{kind}', which needs the package bitsandbytes. Install it "
             f"with: {_INSTALL} (or this package with its extra: fcit-disco[quantization]); or set "
             "model.quantization = none."
+        )
+
+
+def _check_attention(kind: str, device: str, dtype: str) -> None:
+    if kind != "flash_attention_2":
+        return
+    if device == "cpu" or dtype != "bfloat16":
+        raise ModelError(
+            f"model.attention is '{kind}', which runs on a GPU in bfloat16 only; here it would be "
+            f"{device} in {dtype}. Set model.attention = sdpa, or model.device = cuda and "
+            "model.dtype = bfloat16."
+        )
+    if find_spec("flash_attn") is None:
+        raise ModelError(
+            f"model.attention is '{kind}', which needs the package flash-attn. Install it on this "
+            "machine (pip install flash-attn --no-build-isolation), or set model.attention = sdpa."
         )

@@ -8,6 +8,7 @@ from typing import Any
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, ModelError
 from fcit_app.model.base import SOFT_TOKEN, BaseModel
+from fcit_app.model.placeholders import picture_text
 
 VICUNA_V1 = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
@@ -23,14 +24,17 @@ The chat template that comes with llava-hf/llava-1.5-7b-hf lacks its first two s
 def prompt_text(base: BaseModel, question: str) -> str:
     """Write the prompt of one question up to where its answer begins, with one image placeholder.
 
+    A base of text alone gets the question alone.
     In the format of the base's chat template, or in ``VICUNA_V1`` if the base is asked for so.
     Special tokens written in the question are replaced by a blank: a data set must not be able to
     end the prompt early or to add a picture.
     """
     question = _without_special_tokens(base, question)
+    sees = base.architecture.sees
     if base.prompt == "vicuna-v1":
-        return VICUNA_V1.format(image=base.processor.image_token, question=question)
-    content: Any = [{"type": "image"}, {"type": "text", "text": question}]
+        form = VICUNA_V1 if sees else VICUNA_V1.replace("{image}\n", "")
+        return form.format(image=base.processor.image_token, question=question)
+    content: Any = [{"type": "image"}, {"type": "text", "text": question}] if sees else question
     rendered = base.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
@@ -69,7 +73,15 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
     texts = [prompt_text(base, sample.question) for sample in samples]
     prompts = _encode(base, samples, texts)
     answers = [_without_special_tokens(base, sample.answer) for sample in samples]
-    wholes = _tokenize(base, [f"{text} {said}" for text, said in zip(texts, answers, strict=True)])
+    # a blank before the answer, unless the template ends its line before it
+    wholes = _tokenize(
+        base,
+        samples,
+        [
+            f"{text}{'' if text[-1:].isspace() else ' '}{said}"
+            for text, said in zip(texts, answers, strict=True)
+        ],
+    )
     dialogues = []
     for prompt, whole in zip(prompts, wholes, strict=True):
         if whole[: len(prompt)] != prompt:
@@ -83,7 +95,7 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
 
 
 def _encode(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) -> list[list[int]]:
-    prompts = _tokenize(base, texts)
+    prompts = _tokenize(base, samples, texts)
     for sample, prompt in zip(samples, prompts, strict=True):
         if len(prompt) >= base.max_length:
             raise DataError(
@@ -101,22 +113,43 @@ def _with_prompts(base: BaseModel) -> str:
 
 
 def _without_special_tokens(base: BaseModel, text: str) -> str:
-    for token in base.tokenizer.all_special_tokens:
+    for token in filter(None, (*base.tokenizer.all_special_tokens, base.processor.image_token)):
         text = text.replace(token, " ")
     return text
 
 
-def _tokenize(base: BaseModel, texts: Sequence[str]) -> list[list[int]]:
+def _tokenize(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) -> list[list[int]]:
     """Tokenise rendered prompts; the first image token becomes all placeholders of the picture.
 
     Placeholders of soft prompts stand first, where a method has them in use.
     """
     if not texts:
         return []
-    image = base.processor.image_token
-    expanded = [text.replace(image, image * base.image_tokens, 1) for text in texts]
+    expanded = [
+        _with_placeholders(base, sample, text) for sample, text in zip(samples, texts, strict=True)
+    ]
     # the template may or may not write the first token itself
     begun = bool(base.tokenizer.bos_token) and expanded[0].startswith(base.tokenizer.bos_token)
     encoded = base.tokenizer(expanded, add_special_tokens=not begun)
     soft = [] if base.prefix is None else [SOFT_TOKEN] * base.prefix.length
     return [[*soft, *map(int, row)] for row in encoded["input_ids"]]
+
+
+def _with_placeholders(base: BaseModel, sample: Sample, text: str) -> str:
+    """Write the image token out: as often as always, or as the picture's size demands."""
+    sight, image = base.architecture.sight, base.processor.image_token
+    if sight == "none":
+        return text
+    if sight == "fixed":
+        return text.replace(image, image * base.image_tokens, 1)
+    width, height = _picture_size(base, sample)
+    images = base.processor.image_processor
+    written = picture_text(sight, images, base.image_tokens, width, height)
+    return text.replace(image, written, 1)
+
+
+def _picture_size(base: BaseModel, sample: Sample) -> tuple[int, int]:
+    if sample.identifier not in base.picture_sizes:
+        base.picture_sizes[sample.identifier] = sample.picture().size
+    width, height = base.picture_sizes[sample.identifier]
+    return (max(width, height),) * 2 if base.pad_to_square else (width, height)

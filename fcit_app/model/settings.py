@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Quantization = Literal["none", "nf4", "int8"]
-Attention = Literal["eager", "sdpa"]
+Attention = Literal["eager", "sdpa", "flash_attention_2"]
 PromptFormat = Literal["template", "vicuna-v1"]
 
 

@@ -1,21 +1,34 @@
-"""Exact sizes of a LLaVA from its configuration alone: no weights are read or made."""
+"""Exact sizes of a base from its configuration alone: no weights are read or made."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    LlavaConfig,
+)
 
 from fcit_app.errors import ModelError
-from fcit_app.model.adapters import TARGETS
+from fcit_app.model.architectures import Architecture, LoraTargets, architecture_of
+from fcit_app.model.base import image_tokens
 from fcit_app.model.hub import base_folder
+from fcit_app.model.placeholders import picture_text
+from fcit_app.model.processor import load_processor
 
 LLAVA_15_7B = "llava-hf/llava-1.5-7b-hf"
 """The one checkpoint whose sizes are known without its files: transformers' defaults are its."""
+
+
+TYPICAL = (640, 480)
+"""Width and height of a picture of COCO's, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class ModelSizes:
     layers, hidden, ffn, heads, vocabulary : int
         Of the language model.
     image_tokens : int
-        Of a picture.
+        Of a picture; of one of ``TYPICAL`` size where that decides.
     """
 
     packable: int
@@ -52,44 +65,39 @@ class ModelSizes:
     image_tokens: int
 
 
-def model_sizes(name: str, revision: str = "") -> ModelSizes:
+def model_sizes(name: str, revision: str = "", targets: LoraTargets = "ffn") -> ModelSizes:
     """Count a base's parameters on torch's ``meta`` device, where numbers take no memory.
 
     Parameters
     ----------
     name, revision : str
         See ``fcit_app.model.hub.base_folder``; ``LLAVA_15_7B`` need not be there.
+    targets : {"ffn", "attention", "ffn+attention"}
+        Which layers get an adapter.
 
     Raises
     ------
     ModelError
         If there is no such base, or its configuration cannot be used.
     """
-    config: Any = LlavaConfig
-    try:
-        folder = base_folder(name, revision)
-    except ModelError:
-        if name != LLAVA_15_7B:
-            raise
-        found = config()
-    else:
-        try:
-            found = config.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"{folder / 'config.json'} cannot be used ({error}).") from error
-    text, vision = found.text_config, found.vision_config
+    folder, config = _configuration(name, revision)
+    architecture = architecture_of(config.model_type, folder or name)
+    text = config.get_text_config()
+    factory: Any = AutoModelForImageTextToText if architecture.sees else AutoModelForCausalLM
     with torch.device("meta"):
-        factory: Any = LlavaForConditionalGeneration
-        model = factory(found)
+        model = factory.from_config(config)
     linear = {
         path: module
-        for path, module in model.model.language_model.named_modules()
-        if isinstance(module, nn.Linear)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and path.startswith(f"{architecture.decoder}.")
     }
     packable = sum(module.weight.numel() for module in linear.values())
-    projector = list(model.model.multi_modal_projector.parameters())
+    projector = []
+    if architecture.sees:
+        projector = list(model.get_submodule(architecture.projector).parameters())
     projector_numbers = sum(parameter.numel() for parameter in projector)
-    adapted = [m for path, m in linear.items() if re.fullmatch(TARGETS, f"x.language_model.{path}")]
+    pattern = "|".join(architecture.targets(targets).values())
+    adapted = [module for path, module in linear.items() if re.fullmatch(pattern, path)]
     return ModelSizes(
         packable=packable,
         other=sum(p.numel() for p in model.parameters()) - packable - projector_numbers,
@@ -102,5 +110,31 @@ def model_sizes(name: str, revision: str = "") -> ModelSizes:
         ffn=text.intermediate_size,
         heads=text.num_attention_heads,
         vocabulary=text.vocab_size,
-        image_tokens=(vision.image_size // vision.patch_size) ** 2,
+        image_tokens=_picture_tokens(folder, config, architecture),
     )
+
+
+def _configuration(name: str, revision: str) -> tuple[Path | None, Any]:
+    try:
+        folder = base_folder(name, revision)
+    except ModelError:
+        if name != LLAVA_15_7B:
+            raise
+        default: Any = LlavaConfig
+        return None, default()
+    try:
+        return folder, AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be used ({error}).") from error
+
+
+def _picture_tokens(folder: Path | None, config: Any, architecture: Architecture) -> int:
+    piece = image_tokens(config, architecture)
+    if folder is None or architecture.sight in ("fixed", "none"):
+        return piece
+    processor = load_processor(folder, architecture)
+    images = processor.image_processor
+    text = picture_text(architecture.sight, images, piece, *TYPICAL)
+    return text.count(processor.image_token)

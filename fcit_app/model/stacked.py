@@ -238,8 +238,9 @@ class BankSession:
         ]
         if not own:
             return None
-        inside = [{inside_projector(name): a for name, a in arrays.items()} for arrays in own]
-        return stack.enter_context(mixed_projector(self.base.model, inside))
+        path = self.base.architecture.projector
+        inside = [{inside_projector(name, path): a for name, a in arrays.items()} for arrays in own]
+        return stack.enter_context(mixed_projector(self.base.model, path, inside))
 
     def _install_alone(
         self, stack: ExitStack, handles: Mapping[str, Parameter], adapters: Sequence[Arrays]

@@ -11,10 +11,9 @@ from PIL.Image import new as new_image
 from torch import Tensor
 
 from fcit_app.data.sample import Sample
-from fcit_app.errors import ModelError
 from fcit_app.model.base import BaseModel
+from fcit_app.model.towers import CHUNK, tower_features
 
-_CHUNK = 16
 _DEFAULT_BUDGET = 256 * 2**20
 
 
@@ -66,29 +65,39 @@ class VisionFeatures:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
 
-    def of(self, samples: Sequence[Sample]) -> Tensor:
+    @property
+    def sees(self) -> bool:
+        """Whether the base takes pictures."""
+        return self._base.architecture.sees
+
+    def of(self, samples: Sequence[Sample]) -> Tensor | list[Tensor]:
         """Features of each sample's picture.
 
         Returns
         -------
-        Tensor
-            Float32, on the base's device, shape (samples, image tokens, vision width).
+        Tensor or list of Tensor
+            Float32, on the base's device: shape (samples, image tokens, vision width), or a tensor
+            a sample where pictures differ in size (``fcit_app.model.towers.tower_features``).
+            Nothing for a base of text alone, which looks at no picture.
 
         Raises
         ------
         ModelError
             If image processor and vision tower disagree about the number of patches.
         """
+        if not self.sees:
+            return []
         wanted = [sample.identifier for sample in samples]
         found = {name: self._kept[name] for name in wanted if name in self._kept}
         missing = list({s.identifier: s for s in samples if s.identifier not in found}.values())
-        for start in range(0, len(missing), _CHUNK):
-            chunk = missing[start : start + _CHUNK]
-            for sample, features in zip(chunk, self._compute(chunk), strict=True):
-                found[sample.identifier] = features
-        for name, features in found.items():
-            self._keep(name, features)
-        return torch.stack([found[name] for name in wanted]).float()
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing[start : start + CHUNK]
+            for sample, computed in zip(chunk, self._compute(chunk), strict=True):
+                found[sample.identifier] = computed
+        for name, known in found.items():
+            self._keep(name, known)
+        features = [found[name].float() for name in wanted]
+        return torch.stack(features) if self._base.architecture.sight == "fixed" else features
 
     def _keep(self, name: str, features: Tensor) -> None:
         if name in self._kept:
@@ -99,36 +108,9 @@ class VisionFeatures:
         while self._bytes > self._budget:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
-    @torch.no_grad()
     def _compute(self, samples: Sequence[Sample]) -> list[Tensor]:
-        model = self._base.model
         pictures = [sample.picture() for sample in samples]
         if self._base.pad_to_square:
             mean = self._base.processor.image_processor.image_mean
             pictures = [padded_to_square(picture, mean) for picture in pictures]
-        pixels = self._base.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
-        if len(samples) < _CHUNK:
-            filler = pixels.new_zeros((_CHUNK - len(samples), *pixels.shape[1:]))
-            pixels = torch.cat([pixels, filler])
-        tower = model.model.vision_tower
-        was_training = tower.training
-        tower.eval()
-        try:
-            states = tower(
-                pixels.to(self._base.device, tower.dtype), output_hidden_states=True
-            ).hidden_states
-        finally:
-            tower.train(was_training)
-        layers = model.config.vision_feature_layer
-        chosen = [states[layer] for layer in ([layers] if isinstance(layers, int) else layers)]
-        if model.config.vision_feature_select_strategy == "default":
-            chosen = [state[:, 1:] for state in chosen]
-        features = torch.cat(chosen, dim=-1)[: len(samples)]
-        if features.shape[1] != self._base.image_tokens:
-            raise ModelError(
-                f"The image processor of '{self._base.name}' gives pictures of {features.shape[1]} "
-                f"patches, its vision tower is built for {self._base.image_tokens}: crop_size in "
-                "processor_config.json and image_size in config.json must be equal."
-            )
-        # clones: a view would keep the whole chunk alive after its neighbours are dropped
-        return [row.clone() for row in features]
+        return tower_features(self._base, pictures)

@@ -17,7 +17,7 @@ from fcit_app.arrays import Array, Arrays
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, FcitError
 from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_parameters
-from fcit_app.model.base import BaseModel
+from fcit_app.model.base import BaseModel, Vision
 from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import IGNORED, Batch, Collator
@@ -218,7 +218,7 @@ def fit(
         return FitResult(read_parameters(handles), tuple(losses))
 
 
-def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
+def answer_loss(base: BaseModel, batch: Batch, vision: Vision) -> Tensor:
     """Mean cross-entropy over the answers' tokens of a batch (FCIT, auto-regressive objective).
 
     Parameters
@@ -227,8 +227,8 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
         The model with whatever adapter is active.
     batch : Batch
         Right-padded rows, on the CPU: places of answers found there cost a GPU no wait.
-    vision : Tensor
-        Features before the projector, shape (batch, image tokens, vision width).
+    vision : Tensor or sequence of Tensor
+        Features of the rows' pictures, from ``VisionFeatures.of``.
 
     Returns
     -------
@@ -238,8 +238,8 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Tensor) -> Tensor:
     device = base.device
     targets = batch.labels[:, 1:]
     rows, columns = (targets != IGNORED).nonzero(as_tuple=True)
-    embedded = base.embed(batch.input_ids.to(device), vision)
-    states = base.model.model.language_model(inputs_embeds=embedded, use_cache=False)
+    inputs = base.inputs(batch.input_ids.to(device), vision)
+    states = base.decoder(**inputs, use_cache=False)
     # logits only where there is a loss: an answer is a few of the many tokens
     answers = states.last_hidden_state[rows.to(device), columns.to(device)]
     logits = base.model.lm_head(answers)

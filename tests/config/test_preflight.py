@@ -139,7 +139,22 @@ def test_a_checkpoint_may_have_a_name_and_a_revision(tmp_path):
         assert only.startswith("model.revision: 'main' is not allowed for")
 
 
-def test_no_quantisation_on_the_cpu():
-    (only,) = problems(model__quantization="nf4", model__device="cpu")
-    assert only.startswith("model.quantization: 'nf4' is not allowed on the CPU")
-    assert problems(model__quantization="nf4", model__device="cuda") == []
+def test_quantisation_needs_its_package(monkeypatch):
+    for device in ("cpu", "cuda"):
+        assert problems(model__quantization="nf4", model__device=device) == []
+    monkeypatch.setattr("fcit_app.preflight.find_spec", lambda name: None)
+    (only,) = problems(model__quantization="int8")
+    assert only.startswith("model.quantization: 'int8' is not allowed without the package")
+    assert "pip install" in only
+
+
+def test_flash_attention_needs_a_gpu_bfloat16_and_its_package(monkeypatch):
+    flash = {"model__attention": "flash_attention_2"}
+    for changes in ({"model__device": "cpu"}, {"model__dtype": "float32"}):
+        (only,) = problems(**flash, **changes)
+        assert only.startswith("model.attention: 'flash_attention_2' is not allowed on the CPU")
+    for there, expected in ((None, 1), ("flash_attn", 0)):
+        monkeypatch.setattr("fcit_app.preflight.find_spec", lambda name, there=there: there)
+        found = problems(**flash)
+        assert len(found) == expected
+        assert all("pip install flash-attn" in problem for problem in found)

@@ -86,7 +86,9 @@ def test_weights_that_lack_a_tensor_are_refused(copied: Path) -> None:
 
 def test_another_architecture_is_refused(copied: Path) -> None:
     edit_config(copied, model_type="qwen2_vl")
-    with pytest.raises(ModelError, match="'qwen2_vl'; only 'llava'"):
+    with pytest.raises(
+        ModelError, match=r"'qwen2_vl', which is not supported; allowed are llava, "
+    ):
         load_base(str(copied))
 
 

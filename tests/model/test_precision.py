@@ -15,6 +15,7 @@ from fcit_app.errors import ModelError
 from fcit_app.evaluate.answer import answer
 from fcit_app.model import precision
 from fcit_app.model.adapters import initial_adapter, parameter_handles, read_parameters, wrap
+from fcit_app.model.architectures import ARCHITECTURES
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.precision import loading_options, resolved
 from fcit_app.model.settings import BaseSettings
@@ -75,20 +76,23 @@ def test_what_this_machine_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match=r"model\.device is 'cuda'.*--client-gpus"):
         load_base(BaseSettings("mini", device="cuda"))
-    with pytest.raises(ModelError, match=r"model\.quantization is 'nf4'.*on the CPU"):
-        load_base(BaseSettings("mini", quantization="nf4"))
+    with pytest.raises(ModelError, match=r"flash_attention_2.*would be cpu in float32.*sdpa"):
+        load_base(BaseSettings("mini", attention="flash_attention_2"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(precision, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"needs the package bitsandbytes.*pip install"):
         load_base(BaseSettings("mini", quantization="int8"))
+    with pytest.raises(ModelError, match=r"needs the package flash-attn.*pip install"):
+        load_base(BaseSettings("mini", attention="flash_attention_2"))
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
 def test_tower_and_projector_are_left_unquantised(kind: Any) -> None:
     settings = BaseSettings("mini", quantization=kind, device="cuda", dtype="bfloat16")
-    options = loading_options(settings)
+    options = loading_options(settings, ARCHITECTURES["llava"].unquantized)
     packed = options["quantization_config"]
-    assert packed.llm_int8_skip_modules == ["vision_tower", "multi_modal_projector", "lm_head"]
+    unquantized = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+    assert packed.llm_int8_skip_modules == unquantized
     assert (packed.load_in_4bit, packed.load_in_8bit) == (kind == "nf4", kind == "int8")
     assert options["device_map"] == {"": "cuda"}
-    assert "quantization_config" not in loading_options(BaseSettings("mini", dtype="float32"))
+    assert "quantization_config" not in loading_options(BaseSettings("mini", dtype="float32"), [])
