@@ -9,6 +9,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from client_app.node import worker_of
 from fcit_app.arrays import Arrays
 from fcit_app.data.lesson import own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
@@ -31,8 +32,6 @@ def hello(message: Message, context: Context) -> Message:
 @app.query("prepare")
 def prepare(message: Message, context: Context) -> Message:
     """Load what training needs, so that the first round finds this process ready."""
-    from client_app.worker import worker_of
-
     worker_of(context.run_config).prepare()
     return Message(RecordDict(), reply_to=message)
 
@@ -41,8 +40,6 @@ def prepare(message: Message, context: Context) -> Message:
 def identity(message: Message, context: Context) -> Message:
     """Give the identity token of what this client learns in a stage."""
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
     token = worker_of(context.run_config).token(stage, client, clients, lesson)
@@ -64,8 +61,6 @@ def identity(message: Message, context: Context) -> Message:
 def importance(message: Message, context: Context) -> Message:
     """Measure how much this client's answers in a stage depend on each value in the message."""
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
     (sent,) = message.content.array_records.values()
@@ -87,8 +82,6 @@ def train(message: Message, context: Context) -> Message:
     """
     started = time.perf_counter()
     client, clients = _identity(context)
-    from client_app.worker import worker_of
-
     config = message.content.config_records["config"]
     # Without a stage key (Flower's own loop) all rounds belong to the first stage.
     stage = int(config.get("stage", 1))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
-from fcit_app.config import RunConfig, Scalar, parse
+from fcit_app.config import RunConfig, parse
 from fcit_app.data.lesson import Lesson, tasks_in
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
@@ -31,19 +31,16 @@ from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
-from fcit_app.train.loop import FitResult, fit
+from fcit_app.train.loop import fit
+from fcit_app.train.result import FitResult
 from fcit_app.train.settings import local_training
 
 _NOTHING: Mapping[str, Arrays] = MappingProxyType({})
 
 
-def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
-    """Give this process's worker: the same one for the same configuration."""
-    return _worker(json.dumps(dict(run_config), sort_keys=True))
-
-
 @lru_cache(maxsize=1)
-def _worker(text: str) -> Worker:
+def own_worker(text: str) -> Worker:
+    """Give this process's worker of a run configuration as JSON; see ``client_app.node``."""
     return Worker(parse(json.loads(text)))
 
 
