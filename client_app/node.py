@@ -41,4 +41,4 @@ def worker_of(run_config: Mapping[str, Scalar]) -> Worker:
         return own()
     from client_app.resident.caller import ResidentWorker, Wanted
 
-    return cast("Worker", ResidentWorker(owner, Wanted(_MAKER, text, idle), own))
+    return cast("Worker", ResidentWorker(owner, Wanted(_MAKER, (text,), idle), own))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import secrets
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from client_app.resident.codec import Frames, decode, decode_error, encode
+from client_app.resident.codec import Frames, decode, decode_error, encode, to_json
 from client_app.resident.host import Order
 from client_app.resident.place import NoPlaceError, Place, Record, open_place
 from fcit_app.errors import FcitError, RunError
@@ -48,22 +47,22 @@ class Wanted:
     Parameters
     ----------
     maker : str
-        ``module:function`` that makes it of a text.
-    argument : str
-        That text.
+        ``module:function`` that makes it.
+    arguments : tuple
+        What it is made of; values that ``codec`` can write, without arrays.
     idle : float
         Seconds without a call after which it may go.
     """
 
     maker: str
-    argument: str
+    arguments: tuple[object, ...]
     idle: float
 
     @property
     def key(self) -> str:
         """Tells workers apart that must not stand in for each other; of the same code, too."""
-        parts = [self.maker, self.argument, self.idle, str(_ROOT), sys.executable]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        parts = (self.maker, self.arguments, self.idle, _ROOT, sys.executable)
+        return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 class ResidentWorker:
@@ -160,9 +159,8 @@ class ResidentWorker:
         place.clear()
         process = _spawn(place)
         wanted, secret = self._wanted, secrets.token_hex(32)
-        order = Order(
-            str(place.folder), self._owner, secret, wanted.maker, wanted.argument, wanted.idle
-        )
+        made_of = to_json(wanted.arguments)
+        order = Order(str(place.folder), self._owner, secret, wanted.maker, made_of, wanted.idle)
         end = time.monotonic() + _PATIENCE
         place.write(Record(process.pid, _started(process), wanted.key, secret))
         _give(process, order)

@@ -51,6 +51,19 @@ def decode(frames: Frames) -> Any:
     return _value(json.loads(frames[0]), arrays)
 
 
+def to_json(value: object) -> str:
+    """Write a value that has no arrays in it as one text; see ``encode``."""
+    text, arrays = encode(value)
+    if load(arrays):
+        raise TypeError("arrays cannot be written as text")
+    return text.decode()
+
+
+def from_json(text: str) -> Any:
+    """Undo ``to_json``."""
+    return _value(json.loads(text), {})
+
+
 def encode_error(error: Exception) -> Frames:
     """Write an error: one of ours as it is, any other as its name and text."""
     if not isinstance(error, FcitError):

@@ -24,10 +24,10 @@ from typing import Any
 
 import psutil
 
-from client_app.resident.codec import Frames, decode, encode, encode_error
+from client_app.resident.codec import Frames, decode, encode, encode_error, from_json
 from client_app.resident.place import Place, remove_abandoned
 from fcit_app.errors import FcitError
-from fcit_app.launch.processes import lives
+from fcit_app.workers import lives
 
 _LOGGER = logging.getLogger("resident")
 
@@ -47,9 +47,9 @@ class Order:
     secret : str
         What a caller must know.
     maker : str
-        ``module:function`` that makes the worker of a text.
-    argument : str
-        That text.
+        ``module:function`` that makes the worker.
+    arguments : str
+        What it makes it of, as ``codec.to_json`` writes it.
     idle : float
         Seconds without a call after which it ends.
     """
@@ -58,7 +58,7 @@ class Order:
     owner: int
     secret: str
     maker: str
-    argument: str
+    arguments: str
     idle: float
 
     def text(self) -> str:
@@ -86,7 +86,7 @@ class Host:
     def _worker(self) -> object:
         module, _, name = self._order.maker.partition(":")
         make: Callable[[str], object] = getattr(importlib.import_module(module), name)
-        return make(self._order.argument)
+        return make(*from_json(self._order.arguments))
 
     def serve(self) -> None:
         """Answer calls until there is a reason to end; does not return."""

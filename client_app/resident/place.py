@@ -18,8 +18,7 @@ from pathlib import Path
 import psutil
 
 from fcit_app.errors import RunError
-from fcit_app.launch.processes import lives, wait_gone
-from fcit_app.runs.atomic import write_bytes
+from fcit_app.workers import lives, wait_gone
 
 _LONGEST_PATH = 103  # of a socket, in bytes: 107 on Linux, 103 on macOS
 
@@ -96,7 +95,9 @@ class Place:
 
     def write(self, record: Record) -> None:
         """Say who lives here."""
-        write_bytes(self._record, json.dumps(asdict(record)).encode())
+        new = self._record.with_suffix(".new")
+        new.write_text(json.dumps(asdict(record)), encoding="utf-8")
+        new.replace(self._record)
 
     def read(self) -> Record | None:
         """Give who lives here, None if nobody or if it cannot be read."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 
 import psutil
+
+from fcit_app.workers import lives
 
 MARK_VARIABLE = "FCIT_RUN"
 """Environment variable by which a run's processes are known; nobody else sets it."""
@@ -89,25 +90,3 @@ class Family:
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False
-
-
-def wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:
-    """Whether all these processes end within some seconds.
-
-    Unlike ``psutil.wait_procs`` it takes a process whose parent has not reaped it as ended:
-    Flower's executor never reaps its simulations.
-    """
-    end = time.monotonic() + seconds
-    while any(lives(process) for process in processes):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def lives(process: psutil.Process) -> bool:
-    """Whether a process runs; one that has ended but was not yet reaped does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

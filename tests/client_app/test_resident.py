@@ -19,7 +19,7 @@ import pytest
 from client_app.resident.caller import ResidentWorker, Wanted
 from client_app.resident.place import NoPlaceError, Record, open_place
 from fcit_app.errors import ConfigError, DataError, RunError
-from fcit_app.launch.processes import lives, wait_gone
+from fcit_app.workers import lives, wait_gone
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def resident(root):
 
     def make(text="a", idle=600.0, maker="toy_worker:make", owner=None):
         return ResidentWorker(
-            owner or os.getpid(), Wanted(maker, text, idle), lambda: Own(text), root
+            owner or os.getpid(), Wanted(maker, (text,), idle), lambda: Own(text), root
         )
 
     return make
@@ -96,7 +96,7 @@ def test_messages_share_one_worker_and_values_cross_to_the_bit(resident, root):
 
 
 def test_what_cannot_cross_is_refused_before_it_is_sent(resident, root):
-    with pytest.raises(TypeError, match="builtins.object cannot be sent"):
+    with pytest.raises(TypeError, match=r"builtins\.object cannot be sent"):
         resident().echo(object())
     with pytest.raises(AttributeError):
         resident()._private()
@@ -148,7 +148,7 @@ def test_a_message_process_and_this_one_share_it(resident, root):
     script = (
         "import sys; from pathlib import Path\n"
         "from client_app.resident.caller import ResidentWorker, Wanted\n"
-        "w = ResidentWorker(int(sys.argv[1]), Wanted('toy_worker:make', 'a', 600.0), None,"
+        "w = ResidentWorker(int(sys.argv[1]), Wanted('toy_worker:make', ('a',), 600.0), None,"
         " Path(sys.argv[2]))\n"
         "print(w.who()[1], 'torch' in sys.modules)"
     )
@@ -217,7 +217,7 @@ def test_a_message_that_is_killed_takes_its_work_with_it(resident, root, tmp_pat
     script = (
         "import sys; from pathlib import Path\n"
         "from client_app.resident.caller import ResidentWorker, Wanted\n"
-        "w = ResidentWorker(int(sys.argv[1]), Wanted('toy_worker:make', 'a', 600.0), None,"
+        "w = ResidentWorker(int(sys.argv[1]), Wanted('toy_worker:make', ('a',), 600.0), None,"
         " Path(sys.argv[2]))\n"
         "w.note(Path(sys.argv[3]), 'long', 60.0)"
     )
