@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -70,7 +71,8 @@ import hashlib, json, pathlib, sys
 import client_app.app
 from client_app.node import worker_of
 from safetensors.numpy import load
-folder, config, sys.argv = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+folder, config = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+sys.argv = json.loads(sys.argv[3])
 worker = worker_of(config)
 worker.prepare()
 token = worker.token(1, 2, 5)
@@ -98,10 +100,12 @@ def test_a_resident_answers_as_the_messages_own_worker_does(tiny_folder, tmp_pat
     arguments = [str(tmp_path), json.dumps(config)]
     message = json.dumps([*MESSAGE, "--parent-pid", str(os.getpid())])
     command = [sys.executable, "-c", SCRIPT, *arguments, message]
-    found = subprocess.run(command, stdout=subprocess.PIPE, timeout=120, check=True)
-    place = open_place(os.getpid())
-    place.clear()
-    shutil.rmtree(place.folder)
+    try:
+        found = subprocess.run(command, stdout=subprocess.PIPE, timeout=120, check=True)
+    finally:
+        place = open_place(os.getpid())
+        place.clear()
+        shutil.rmtree(place.folder)
     said, imported_torch = json.loads(found.stdout)
     assert not imported_torch
 
@@ -117,6 +121,4 @@ def test_a_resident_answers_as_the_messages_own_worker_does(tiny_folder, tmp_pat
 
 
 def digest(array):
-    import hashlib
-
     return hashlib.sha256(array.tobytes()).hexdigest()
