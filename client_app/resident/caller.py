@@ -108,7 +108,7 @@ class ResidentWorker:
             place = open_place(self._owner, self._root)
             with place.alone():
                 kind, frames = self._answer(place, name, request)
-        except NoPlaceError as error:
+        except (NoPlaceError, OSError) as error:  # a full disk, too
             _LOGGER.warning("The base is loaded for this message alone: %s", error)
             return getattr(self._own(), name)(*arguments, **named)
         if kind == b"result":
@@ -120,9 +120,9 @@ class ResidentWorker:
 
     def _answer(self, place: Place, name: str, request: Frames) -> tuple[bytes, Frames]:
         """Ask the resident there is, or else a fresh one; once more if it dies."""
-        found = self._present(place)
+        connection = self._present(place) or self._fresh(place)[0]
         try:
-            return _exchange(found or self._fresh(place)[0], request)
+            return _exchange(connection, request)
         except _LOST as error:
             _LOGGER.warning(
                 "The node's resident worker died of the call '%s' (%r), see %s; a new one starts",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,8 @@ import psutil
 import pytest
 
 from client_app.resident.caller import ResidentWorker, Wanted
-from client_app.resident.place import NoPlaceError, Record, open_place
+from client_app.resident.codec import decode, decode_error, encode
+from client_app.resident.place import NoPlaceError, Place, Record, open_place
 from fcit_app.errors import ConfigError, DataError, RunError
 from fcit_app.workers import lives, wait_gone
 
@@ -237,19 +240,14 @@ def test_a_message_that_is_killed_takes_its_work_with_it(resident, root, tmp_pat
 
 
 def test_where_no_resident_can_live_the_message_works_by_itself(resident, root, caplog):
-    (root / place_of(root).folder.name).chmod(0o755)
+    folder = place_of(root).folder
+    folder.chmod(0o755)
     assert resident().who()[:2] == ("a", os.getpid())
     assert "nobody else can enter" in caplog.text
-    place = place_of_closed(root)
-    shutil.rmtree(place)
-    place.symlink_to(root)
+    folder.rmdir()
+    folder.symlink_to(root)
     assert resident().who()[1] == os.getpid()
-    place.unlink()
-
-
-def place_of_closed(root):
-    (folder,) = root.iterdir()
-    return folder
+    folder.unlink()
 
 
 def test_one_that_does_not_start_costs_only_time(resident, root, caplog, monkeypatch):
@@ -258,9 +256,32 @@ def test_one_that_does_not_start_costs_only_time(resident, root, caplog, monkeyp
     assert "exit status 1; its log is" in caplog.text
 
 
+def test_a_full_disk_costs_only_time(resident, root, caplog, monkeypatch):
+    def full(place, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Place, "write", full)
+    assert resident().who()[:2] == ("a", os.getpid())
+    assert "No space left on device" in caplog.text
+
+
 def test_a_path_too_long_for_a_socket(root):
     with pytest.raises(NoPlaceError, match="too long"):
         open_place(1, root / ("x" * 90))
+
+
+@pytest.mark.parametrize("path", ["subprocess:Popen", "fcit_app.errors:reason_of", "fcit_app.x:Y"])
+def test_a_message_makes_nothing_but_values_and_our_dataclasses(path):
+    with pytest.raises((TypeError, ImportError)):
+        decode((json.dumps(["dataclass", path, {}]).encode(), encode(0)[1]))
+    with pytest.raises((TypeError, ImportError)):
+        decode_error(encode((path, "text", {})))
+
+
+def test_only_this_user_can_enter(root):
+    place = place_of(root)
+    assert [stat.S_IMODE(f.stat().st_mode) for f in (root, place.folder)] == [0o700, 0o700]
+    assert place.socket.parent == place.folder
 
 
 def test_a_stranger_without_the_secret_is_turned_away(resident, root):
