@@ -1,16 +1,18 @@
-"""What a resident worker saves: seconds from a message's process starting to its reply.
+"""What a resident worker saves: processor time, and seconds from process to reply, of a message.
 
     python benchmarks/resident.py --out benchmarks/results/resident.md
 
 Every message is a process of its own, as in a deployment, and takes turns with the same message
-without a resident (``client-resident = 0``), so that both sides see the same machine. The larger
-base is a random LLaVA of about 300 MB, to show what loading costs.
+without a resident (``client-resident = 0``), so that both sides see the same machine. Processor
+time, the resident's share included, is what a busy machine does not change. The larger base is a
+random LLaVA of about 300 MB, to show what loading costs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +25,6 @@ import typer
 from safetensors.numpy import load, save
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("token", "train")
 
 
 def message(config: str, kind: str, start: str, owner: str) -> None:
@@ -41,18 +42,29 @@ def message(config: str, kind: str, start: str, owner: str) -> None:
         worker.train(load(Path(start).read_bytes()), 1, 1, 0, 5)
 
 
-def seconds(config: dict[str, object], kind: str, start: Path) -> float:
-    """Wall time of one message's process."""
+def cost(config: dict[str, object], kind: str, start: Path) -> tuple[float, float]:
+    """Processor seconds of one message and its resident, and wall seconds of its process."""
     arguments = [json.dumps(config), kind, str(start), str(os.getpid())]
     code = "import sys; from resident import message; message(*sys.argv[1:])"
     search = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), processor_seconds()
     subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": search},
         check=True,
     )
-    return time.perf_counter() - began
+    return processor_seconds() - spent, time.perf_counter() - began
+
+
+def processor_seconds() -> float:
+    """Processor time so far of all ended messages and of the resident there is."""
+    from client_app.resident.place import open_place
+
+    record = open_place(os.getpid()).read()
+    process = record.process() if record else None
+    resident = sum(process.cpu_times()[:2]) if process else 0.0
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return float(ended.ru_utime + ended.ru_stime + resident)
 
 
 def rows(name: str, config: dict[str, object], start: Path, repeats: int) -> list[str]:
@@ -60,21 +72,18 @@ def rows(name: str, config: dict[str, object], start: Path, repeats: int) -> lis
     from client_app.resident.place import open_place
 
     without = {**config, "client-resident": 0}
-    first = seconds(without, "prepare", start), seconds(config, "prepare", start)
-    measured = {"prepare (starts the resident)": [first]}
-    for _ in range(repeats):
-        for kind in KINDS:
-            both = seconds(without, kind, start), seconds(config, kind, start)
-            measured.setdefault(kind, []).append(both)
-    open_place(os.getpid()).clear()
     lines = []
-    for kind, pairs in measured.items():
-        before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        lines.append(
-            f"| {name} | {kind} | {len(pairs)} | {before:.1f} | {after:.1f} | {ratio:.1f} |"
-        )
+    for kind, times in (("prepare", 1), ("token", repeats), ("train", repeats)):
+        pairs = [(cost(without, kind, start), cost(config, kind, start)) for _ in range(times)]
+        cells = [name, f"{kind} (starts the resident)" if kind == "prepare" else kind, str(times)]
+        for quantity in range(2):  # processor, wall
+            sides = [[side[quantity] for side in pair] for pair in pairs]
+            before, after = (statistics.median(side) for side in zip(*sides, strict=True))
+            ratio = statistics.median(a / b for a, b in sides)
+            cells += [f"{before:.1f}", f"{after:.1f}", f"{ratio:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
         typer.echo(lines[-1])
+    open_place(os.getpid()).clear()
     return lines
 
 
@@ -98,15 +107,16 @@ def main(
     from tiny_llava import save_tiny_llava
 
     lines = [
-        "| base | message | times | without (s) | resident (s) | ratio |",
-        "|---|---|---|---|---|---|",
+        "| base | message | times | processor, without (s) | resident | ratio | wall, without (s) "
+        "| resident | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     typer.echo("\n".join(lines))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         large = save_tiny_llava(folder / "large", hidden=640, ffn=2560, layers=6)
         size = sum(file.stat().st_size for file in large.iterdir()) / 1e6
-        for name, model in (("mini", "mini"), (f"random, {size:.0f} MB", str(large))):
+        for name, model in ((f"random, {size:.0f} MB", str(large)), ("mini", "mini")):
             config: dict[str, object] = {
                 "preset": "mini-smoke",
                 "projector": "frozen",
