@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from client_app.node import worker_of
 from client_app.own_data import PRIVATE, private_record, usable_own_data
 from fcit_app.arrays import Arrays
 from fcit_app.data.folder.private import own_data
@@ -156,9 +157,7 @@ def evaluate(message: Message, context: Context) -> Message:
 
 
 def _worker(context: Context) -> Worker:
-    """Give this process's worker for the run and the node's own data."""
-    from client_app.worker import worker_of
-
+    """Give the worker for the run and the node's own data."""
     return worker_of(context.run_config, own_data(context.node_config))
 
 

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
-from fcit_app.config import RunConfig, Scalar, parse
+from fcit_app.config import RunConfig, parse
 from fcit_app.data.catalogue import is_private
 from fcit_app.data.folder.private import ROOT_KEY, OwnData, chosen, private_samples
 from fcit_app.data.lesson import Lesson, lesson_text, tasks_in
@@ -39,7 +39,8 @@ from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures
-from fcit_app.train.loop import FitResult, fit
+from fcit_app.train.loop import fit
+from fcit_app.train.result import FitResult
 from fcit_app.train.settings import local_training
 
 _LOGGER = logging.getLogger(__name__)
@@ -47,13 +48,17 @@ _LOGGER = logging.getLogger(__name__)
 _NOTHING: Mapping[str, Arrays] = MappingProxyType({})
 
 
-def worker_of(run_config: Mapping[str, Scalar], own: OwnData | None = None) -> Worker:
-    """Give this process's worker: the same one for the same configuration and folder."""
-    return _worker(json.dumps(dict(run_config), sort_keys=True), own)
-
-
 @lru_cache(maxsize=1)
-def _worker(text: str, own: OwnData | None) -> Worker:
+def own_worker(text: str, own: OwnData | None = None) -> Worker:
+    """Give this process's worker: the same one for the same configuration and folder.
+
+    Parameters
+    ----------
+    text : str
+        The run's configuration as JSON; see ``client_app.node``.
+    own : OwnData, optional
+        The node's own data.
+    """
     return Worker(parse(json.loads(text)), own)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes of our own: how many there are, and that none outlives the run.
+"""Worker processes of our own: how many there are, whether they live, that none outlives the run.
 
 Imports nothing heavy: a worker reads this first, and is on its guard from then on.
 """
@@ -9,11 +9,14 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.sharedctypes import Synchronized
+
+import psutil
 
 
 def usable_cores() -> int:
@@ -76,3 +79,25 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:
+    """Whether all these processes end within some seconds.
+
+    Unlike ``psutil.wait_procs`` it takes a process whose parent has not reaped it as ended:
+    Flower's executor never reaps its simulations.
+    """
+    end = time.monotonic() + seconds
+    while any(lives(process) for process in processes):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended but was not yet reaped does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

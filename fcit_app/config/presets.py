@@ -26,6 +26,7 @@ _MINI: dict[str, Scalar] = {
     "activation": "softmax",
     "projector": "shared",
     "client-timeout": 600.0,
+    "client-resident": 1800.0,
     "identity.encoder": "hashed-ngrams",
     "identity.token": "text",
     "identity.prototypes": 0,

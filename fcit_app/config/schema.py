@@ -241,7 +241,8 @@ class RunConfig(Group):
 
     ``tasks`` is the order of the stages of scenario ``hom``; empty means the published order of the
     setting. Read ``stages`` for the resolved order, and ``make_stages`` (``fcit_app.data.stages``)
-    for the stages of any scenario. Seconds: ``client_timeout``.
+    for the stages of any scenario. Seconds: ``client_timeout``, and ``client_resident``,
+    for which a deployment's node keeps the base loaded without work.
     """
 
     preset: str = Field(description="the name of a preset")
@@ -272,6 +273,7 @@ class RunConfig(Group):
         description="one of shared, frozen, per-subspace"
     )
     client_timeout: Float = Field(gt=0, description="seconds, a number above 0")
+    client_resident: Float = Field(ge=0, description="seconds, a number of 0 (not at all) or more")
     identity: IdentityConfig
     train: TrainConfig
     ewc: EwcConfig

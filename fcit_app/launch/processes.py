@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 
 import psutil
+
+from fcit_app.workers import lives
 
 MARK_VARIABLE = "FCIT_RUN"
 """Environment variable by which a run's processes are known; nobody else sets it."""
@@ -37,7 +38,7 @@ class Family:
 
     def refresh(self) -> None:
         """Record the present descendants, which are lost to sight once their parents die."""
-        for process in [p for p in self._known if _lives(p)]:
+        for process in [p for p in self._known if lives(p)]:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 self._known.update(process.children(recursive=True))
 
@@ -47,14 +48,14 @@ class Family:
         for process in psutil.process_iter():
             if process not in self._known and self._is_marked(process):
                 self._known.add(process)
-        return sorted((p for p in self._known if _lives(p)), key=lambda p: p.pid)
+        return sorted((p for p in self._known if lives(p)), key=lambda p: p.pid)
 
     def named(self, name: str) -> list[psutil.Process]:
         """List recorded living processes whose command line mentions a name."""
         found = []
         for process in self._known:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if _lives(process) and any(name in part for part in process.cmdline()):
+                if lives(process) and any(name in part for part in process.cmdline()):
                     found.append(process)
         return found
 
@@ -89,25 +90,3 @@ class Family:
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False
-
-
-def wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:
-    """Whether all these processes end within some seconds.
-
-    Unlike ``psutil.wait_procs`` it takes a process whose parent has not reaped it as ended:
-    Flower's executor never reaps its simulations.
-    """
-    end = time.monotonic() + seconds
-    while any(_lives(process) for process in processes):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _lives(process: psutil.Process) -> bool:
-    """Whether a process runs; one that has ended but was not yet reaped does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

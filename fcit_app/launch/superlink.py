@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fcit_app.errors import RunError
-from fcit_app.launch.processes import MARK_VARIABLE, Family, wait_gone
+from fcit_app.launch.processes import MARK_VARIABLE, Family
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
+from fcit_app.workers import wait_gone
 
 CONNECTION = "fcit"
 """Name of the connection in the private Flower configuration."""

@@ -13,7 +13,7 @@ from torch.nn import Parameter, functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from fcit_app.arrays import Array, Arrays
+from fcit_app.arrays import Array
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, FcitError
 from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_parameters
@@ -22,6 +22,7 @@ from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import IGNORED, Batch, Collator
 from fcit_app.train.objective import PLAIN, Objective
+from fcit_app.train.result import FitResult
 from fcit_app.train.steps import parts_of, plan_steps
 
 
@@ -72,38 +73,6 @@ class TrainConfig:
     accumulation: int = 1
     group_by_length: bool = False
     gradient_checkpointing: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """What a client's fine-tuning gives.
-
-    Parameters
-    ----------
-    arrays : Arrays
-        Trained parameters by wire name, the same names as were given.
-    losses : tuple[float, ...]
-        Mean loss per answer token of each step's samples, before that step; without a proximal
-        term or a method's penalty.
-    """
-
-    arrays: Arrays
-    losses: tuple[float, ...]
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps taken."""
-        return len(self.losses)
-
-    @property
-    def loss_first(self) -> float:
-        """Loss of the first step."""
-        return self.losses[0]
-
-    @property
-    def loss_last(self) -> float:
-        """Loss of the last step."""
-        return self.losses[-1]
 
 
 def fit(

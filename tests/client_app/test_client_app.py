@@ -14,7 +14,8 @@ from in_process_grid import InProcessGrid
 import client_app.worker
 import fcit_app.model.base
 from client_app.app import app
-from client_app.worker import Worker, worker_of
+from client_app.node import worker_of
+from client_app.worker import Worker
 from fcit_app.config import parse
 from fcit_app.errors import DataError, ModelError, RunError
 from fcit_app.identity.encoders import load_encoder
@@ -244,7 +245,7 @@ def test_a_frozen_projector_is_not_trained_whatever_the_message_says(config, sta
 
 def test_a_result_does_not_depend_on_who_trained_before(config, start):
     alone = as_bytes(train(config, parts(start), client=2, round=2))
-    client_app.worker._worker.cache_clear()
+    client_app.worker.own_worker.cache_clear()
     for client, stage in ((4, 2), (0, 1), (2, 2)):
         train(config, parts(start), client=client, stage=stage)
     assert as_bytes(train(config, parts(start), client=2, round=2)) == alone
@@ -264,7 +265,7 @@ def test_the_base_is_loaded_once_for_many_messages(config, start, monkeypatch):
         fcit_app.model.base, "_load_model", lambda *asked: loads.append(asked) or load(*asked)
     )
     fcit_app.model.base._load_base.cache_clear()
-    client_app.worker._worker.cache_clear()
+    client_app.worker.own_worker.cache_clear()
     for client in range(4):
         ask(config, {}, client, "query.identity")
         train(config, parts(start), client=client)

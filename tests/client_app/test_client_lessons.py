@@ -8,7 +8,8 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from in_process_grid import InProcessGrid
 
 from client_app.app import app
-from client_app.worker import Worker, worker_of
+from client_app.node import worker_of
+from client_app.worker import Worker
 from fcit_app.config import parse
 from fcit_app.errors import DataError
 from fcit_app.model.adapters import initial_adapter, parameter_handles, wrap

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-WORKER = "from client_app.worker import worker_of; worker_of(flat)"
+WORKER = "from client_app.node import worker_of; worker_of(flat)"
 EVALUATOR = """
 from fcit_app.config import parse
 from fcit_app.evaluate.evaluator import Evaluator

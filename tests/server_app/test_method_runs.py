@@ -272,7 +272,7 @@ def test_without_a_single_importance_the_stage_is_as_it_was(finished, tiny_folde
 
 
 def test_another_method_measures_no_importance(tiny_folder, tmp_path):
-    from client_app.worker import worker_of
+    from client_app.node import worker_of
 
     worker = worker_of(run_config(tiny_folder, tmp_path / "run", method="finetune"))
     with pytest.raises(RunError, match="method = finetune has no use"):

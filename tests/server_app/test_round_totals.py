@@ -9,7 +9,7 @@ from flwr.serverapp import strategy as stock
 from in_process_grid import InProcessGrid
 
 from client_app.app import app as client_app
-from client_app.worker import worker_of
+from client_app.node import worker_of
 from fcit_app.config import flatten, parse
 from fcit_app.data.stages import make_stages
 from fcit_app.errors import RunError
