@@ -81,7 +81,7 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
 
 
 def judge_identity(
-    reply: Message, client: int, most_examples: int, most_prototypes: int = 0
+    sent: Message, reply: Message, client: int, most_examples: int, most_prototypes: int = 0
 ) -> str | None:
     """Say what is wrong with an answer to the identity query, or None.
 
@@ -89,6 +89,8 @@ def judge_identity(
 
     Parameters
     ----------
+    sent : Message
+        The question.
     reply : Message
         What came back.
     client : int

@@ -21,12 +21,14 @@ from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
-from server_app.identity_replies import IdentityReplies
-from server_app.importance_replies import ImportanceReplies
+from server_app.guard import judge_identity, judge_importance
 from server_app.journal import Journal
 from server_app.plan import plan_round
+from server_app.query_replies import QueryReplies
 from server_app.replies import RoundReplies, Tell, array_bytes
 from server_app.totals import PHASES, Totals
+from strategies.continual import IMPORTANCE_QUERY
+from strategies.identities import IDENTITY_QUERY
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
 _PATIENCE = 10
@@ -139,7 +141,10 @@ class Federation:
         tell("round-started", **plan.facts)
         seconds: dict[str, float] = {}
         most = plan.most_examples(config.data.train_samples)
-        tokens = IdentityReplies(self._clients, most, config.identity.prototypes)
+        identity = partial(
+            judge_identity, most_examples=most, most_prototypes=config.identity.prototypes
+        )
+        tokens = QueryReplies(self._clients, IDENTITY_QUERY, identity)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
             view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)
@@ -199,7 +204,8 @@ class Federation:
         # One more draw of the same kind as the rounds'.
         plan = plan_round(config, self._nodes, stage, config.rounds + 1)
         most = plan.most_examples(config.data.train_samples)
-        replies = ImportanceReplies(self._clients, most)
+        importance = partial(judge_importance, most_examples=most)
+        replies = QueryReplies(self._clients, IMPORTANCE_QUERY, importance)
         nodes = [self._nodes[client] for client in plan.participants]
         settings = ConfigRecord({"stage": stage.number, **plan.settings})
         view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect)
