@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flwr.app import Error, Message
 
-from server_app.replies import array_bytes
+from server_app.sizes import array_bytes
 
 _REFUSED = 0
 """Code of our error replies: Flower's "unknown"."""

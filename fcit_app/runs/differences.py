@@ -11,9 +11,14 @@ from fcit_app.errors import RunFolderError
 PLACES = frozenset({"out", "resume", "resume-allow"})
 """Keys that say where a run lies and how it goes on, and nothing about its result."""
 
-HARMLESS = frozenset({"client-timeout", "evaluate.batch-size", "data.root"})
-"""Keys that may change: how long clients are waited for, how many questions are asked together, and
-where the data lie (what they are is compared by itself)."""
+HARMLESS = frozenset(
+    {
+        *("client-timeout", "round-timeout", "min-clients", "on-shortfall", "shortfall-retries"),
+        *("guard.norm-factor", "guard.strikes", "evaluate.batch-size", "data.root"),
+    }
+)
+"""Keys that may change: how long and for how many clients a round waits, whose replies are refused,
+how many questions are asked together, where the data lie (what they are is compared by itself)."""
 
 
 @dataclass(frozen=True)
