@@ -10,12 +10,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from fcit_app.codec import SCALES, checksum, decode, encode
 
-VALUES = some.floats(-1e30, 1e30, width=32)
+VALUES = some.floats(-(2.0**99), 2.0**99, width=32)
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7)
 ARRAYS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=VALUES))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(ARRAYS)
 def test_bf16_keeps_eight_leading_bits(array):
     coded = encode({"a": array}, "bf16")
@@ -29,7 +29,7 @@ def test_bf16_keeps_eight_leading_bits(array):
     assert again.tobytes() == found.tobytes()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(ARRAYS)
 def test_int8_errs_by_half_a_step_of_its_row(array):
     coded = encode({"a": array}, "int8")

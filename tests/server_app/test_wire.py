@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from fake_federation import FakeFederation, altering, bits, fake_app
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
 from in_process_grid import InProcessGrid
 from transformers import LlavaConfig
 
+from client_app.codec_mod import coded
 from fcit_app.config import parse
 from fcit_app.config.presets import PRESETS
 from fcit_app.model.sizes import LLAVA_15_7B, model_sizes
@@ -33,14 +35,14 @@ def distance(one, other):
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_round_with_a_codec_is_near_the_round_without(tmp_path, codec):
     plain = FakeFederation(tmp_path / "plain", fake_app(topic))
-    coded = FakeFederation(tmp_path / "coded", fake_app(topic), codec=codec)
+    rounded = FakeFederation(tmp_path / "coded", fake_app(topic), codec=codec)
     for number in (1, 2, 3):
-        expected, found = plain.round(number), coded.round(number)
+        expected, found = plain.round(number), rounded.round(number)
         # Steps are some 0.05 a round, bf16 errs by 2^-9 of them and int8 by 1/254 of a row's
         # largest. That values of size 1 are sent down shows nowhere.
         assert distance(found, expected) < number * {"bf16": 5e-4, "int8": 1e-3}[codec]
     assert {array.dtype for array in found.values()} == {"float32", "int64"}
-    assert coded.events("client-rejected") == []
+    assert rounded.events("client-rejected") == []
 
 
 def test_without_a_codec_messages_are_the_strategys_own():
@@ -144,8 +146,6 @@ def test_changes_that_are_not_finite_are_quarantined(tmp_path, value):
     app = fake_app(topic)
 
     def odd(message, context):
-        from client_app.codec_mod import coded
-
         def train(message, context):
             reply = app(message=message, context=context)
             for record in reply.content.array_records.values():
@@ -166,8 +166,6 @@ def test_changes_that_are_not_finite_are_quarantined(tmp_path, value):
 
 def _with_train(app, train):
     """The same app with the bad client's training replaced."""
-    from flwr.clientapp import ClientApp
-
     outer = ClientApp()
     outer.query("identity")(lambda message, context: app(message=message, context=context))
 
@@ -221,17 +219,13 @@ def test_the_ledger_has_the_bytes_on_the_wire(tmp_path, codec, share):
 def llava_shapes():
     """Arrays of one rank-8 subspace and of the projector of LLaVA-1.5-7B, from its configuration.
 
-    PEFT's LoRA on the language model's linear layers; the projector has two layers.
+    PEFT's LoRA on the decoder's feed-forward layers, as the official code; a projector of two.
     """
     config = LlavaConfig()
     text, vision = config.text_config, config.vision_config
     hidden, inner = text.hidden_size, text.intermediate_size
-    attention = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (hidden, hidden))
-    linear = attention | {
-        "gate_proj": (inner, hidden),
-        "up_proj": (inner, hidden),
-        "down_proj": (hidden, inner),
-    }
+    linear = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
+    linear["down_proj"] = (hidden, inner)
     adapter = {}
     for layer in range(text.num_hidden_layers):
         for name, (outputs, inputs) in linear.items():
