@@ -194,8 +194,8 @@ def test_words_become_rarer(monkeypatch):
     grid = InProcessGrid(fake_app(topic), 1, fail=lambda client, message: "silent")
     told = []
     message = Message(RecordDict(), 1000, "train")
-    assert not list(exchange(grid, [message], 4000.0, lambda missing, waited: told.append(waited)))
-    assert now[0] == pytest.approx(4000.0)
+    assert not list(exchange(grid, [message], 4100.0, lambda missing, waited: told.append(waited)))
+    assert now[0] == pytest.approx(4100.0)
     assert told == pytest.approx([30, 60, 120, 240, 480, 960, 1560, 2160, 2760, 3360, 3960], abs=60)
 
 
