@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from client_app.codec_mod import coded
 from client_app.node import worker_of
 from client_app.own_data import PRIVATE, private_record, usable_own_data
 from fcit_app.arrays import Arrays
@@ -60,7 +61,9 @@ def identity(message: Message, context: Context) -> Message:
     content = RecordDict(
         {
             "token": record,
-            "metrics": MetricRecord({"num-examples": token.count, "client": client}),
+            "metrics": MetricRecord(
+                {"num-examples": token.count, "client": client, "stage": stage}
+            ),
         }
     )
     return Message(content, reply_to=message)
@@ -76,12 +79,12 @@ def importance(message: Message, context: Context) -> Message:
     arrays = _arrays({"arrays": sent})
     measured = _worker(context).importance(arrays, stage, client, clients, lesson)
     found = {key: Array(measured.arrays[_parameter(key)]) for key in sent}
-    metrics = MetricRecord({"num-examples": measured.samples, "client": client})
+    metrics = MetricRecord({"num-examples": measured.samples, "client": client, "stage": stage})
     content = RecordDict({"importance": ArrayRecord(found), "metrics": metrics})
     return Message(content, reply_to=message)
 
 
-@app.train()
+@app.train(mods=[coded])
 def train(message: Message, context: Context) -> Message:
     """Fine-tune the arrays in the message and send them back under the same names.
 
@@ -124,6 +127,8 @@ def train(message: Message, context: Context) -> Message:
             **{f"examples/{task}": 0 for task in _tasks_of_round(config)},
             **{f"examples/{task}": count for task, count in examples.items()},
             "client": client,
+            "stage": stage,
+            "round": number,
             "train-loss": float(result.loss_last),
             "train-loss-first": float(result.loss_first),
             "seconds": time.perf_counter() - started,

@@ -54,11 +54,12 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
         The base model's or encoder's folder is missing, the base cannot be quantised, has no such
         attention or no revisions, the paper's presets have no data, captions cannot be scored, the
         scenario does not fit the other settings or its file is wrong, the method cannot have the
-        projector asked for, more prompts are to be taken from a pool than it has, a method without
-        clients is to be evaluated by them or to keep its answers, a task that the run trains is
-        named as unseen, general ability is asked of a base without a skill set, there are too few
-        samples to exchange pictures, fewer clients than participants of a round, or something whose
-        samples cannot be dealt to the clients.
+        projector asked for, more prompts are to be taken from a pool than it has, a round needs
+        more replies than it has participants, a method without clients is to be evaluated by them
+        or to keep its answers, a task that the run trains is named as unseen, general ability is
+        asked of a base without a skill set, there are too few samples to exchange pictures, fewer
+        clients than participants of a round, or something whose samples cannot be dealt to the
+        clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
@@ -68,6 +69,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += _base_model(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config) + _nobody_to_share_with(config)
+    problems += _more_replies_than_participants(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -270,6 +272,16 @@ def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
     return [
         f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
         f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
+    ]
+
+
+def _more_replies_than_participants(config: RunConfig) -> list[str]:
+    if config.min_clients <= config.clients_per_round:
+        return []
+    return [
+        f"min-clients: {config.min_clients} is not allowed; allowed: a whole number from 1 to "
+        f"clients-per-round, which is {config.clients_per_round}. Lower min-clients or raise "
+        "clients-per-round."
     ]
 
 

@@ -23,6 +23,7 @@ from fcit_app.runs import (
     SavedState,
     check_free,
     describe_environment,
+    events_that_stand,
     locked,
     make_result,
 )
@@ -31,6 +32,7 @@ from server_app.nodes import ClientNodes, gather_clients, prepare_clients
 from server_app.place import EVALUATED, FINISHED, ROUND
 from server_app.plan import plan_round
 from server_app.private_tasks import not_evaluated, private_facts, with_private_tasks
+from server_app.quarantine import in_words, quarantined
 from server_app.resume import open_run, same_clients, same_data
 from strategies.aggregators import check_aggregator
 
@@ -204,8 +206,11 @@ def run_federated(
     folder.write_result(result)
     write_report([folder.path], folder.path / "report.html")
     journal.say(totals.overhead())
+    refused = quarantined(events_that_stand(folder.ledger.read()))
+    for entry in refused:
+        journal.say(in_words(entry))
     finished = ("last", "avg", "seconds", "bytes")
-    journal.write("run-finished", **{key: result[key] for key in finished})
+    journal.write("run-finished", **{key: result[key] for key in finished}, quarantined=refused)
 
 
 def _run_stages(

@@ -20,11 +20,22 @@ _PART_OF_WAIT = 0.02
 # SuperLink would say that a message is unavailable.
 _GRACE = 5.0
 
+# Who is still missing is told after this many seconds, then after twice as many, and so on.
+_FIRST_WORD, _LONGEST_SILENCE = 30.0, 600.0
+
+Remind = Callable[[list[Message], float], None]
+"""Told, every now and then, which messages have no reply yet and for how many seconds."""
+
 Inspect = Callable[[Message, Message], Message]
 """From a message and its reply to the reply that the strategy may see."""
 
 
-def exchange(grid: Grid, messages: Iterable[Message], timeout: float) -> Iterator[Message]:
+def exchange(
+    grid: Grid,
+    messages: Iterable[Message],
+    timeout: float,
+    remind: Remind = lambda missing, waited: None,
+) -> Iterator[Message]:
     """Send messages and give their replies as they come in.
 
     Parameters
@@ -36,6 +47,8 @@ def exchange(grid: Grid, messages: Iterable[Message], timeout: float) -> Iterato
     timeout : float
         Seconds from sending; later replies are left out. The messages expire soon after, so that
         a node that comes back does not work on what nobody waits for any more.
+    remind : Remind, optional
+        Told who is late, while waiting.
 
     Yields
     ------
@@ -46,7 +59,7 @@ def exchange(grid: Grid, messages: Iterable[Message], timeout: float) -> Iterato
     if timeout < math.inf:
         for message in outgoing:
             message.metadata.ttl = timeout + _GRACE
-    start = time.monotonic()
+    start, word = time.monotonic(), _FIRST_WORD
     waiting = {key for key in grid.push_messages(outgoing) if key}
     while waiting:
         came = list(grid.pull_messages(sorted(waiting)))
@@ -57,6 +70,9 @@ def exchange(grid: Grid, messages: Iterable[Message], timeout: float) -> Iterato
         waited = time.monotonic() - start
         if waited >= timeout:
             return
+        if waiting and waited >= word:
+            word = waited + min(waited, _LONGEST_SILENCE)
+            remind([m for m in outgoing if m.metadata.message_id in waiting], waited)
         if waiting and not came:
             pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, _PART_OF_WAIT * waited))
             time.sleep(min(pause, timeout - waited))
@@ -73,6 +89,8 @@ class PromptGrid(GridView):
         See `GridView`.
     inspect : Inspect, optional
         What a strategy asks in the course of its own configuration passes through here.
+    remind : Remind, optional
+        See ``exchange``.
     """
 
     def __init__(
@@ -81,15 +99,18 @@ class PromptGrid(GridView):
         nodes: Iterable[int],
         patience: int | None = None,
         inspect: Inspect = lambda message, reply: reply,
+        remind: Remind = lambda missing, waited: None,
     ) -> None:
         super().__init__(grid, nodes, patience)
         self._inspect = inspect
+        self._remind = remind
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
         """Send messages and wait for replies; without limit if there is no timeout."""
         sent = list(messages)
-        replies = list(exchange(self, sent, math.inf if timeout is None else timeout))
+        limit = math.inf if timeout is None else timeout
+        replies = list(exchange(self, sent, limit, self._remind))
         asked = {message.metadata.message_id: message for message in sent}
         return [self._inspect(asked[r.metadata.reply_to_message_id], r) for r in replies]

@@ -13,11 +13,13 @@ import math
 from collections.abc import Collection
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from fcit_app.errors import DataError
+from server_app.mirror import judge_announced, judge_mirror, judge_names
+from server_app.norms import change_norm
 from strategies.identities import read_identity
-from strategies.records import CLIENT, IMPORTANCE, MEMORY, METRICS, NUM_EXAMPLES
+from strategies.records import CLIENT, CONFIG, IMPORTANCE, MEMORY, METRICS, NUM_EXAMPLES
 from strategies.replies import error_text
 
 LOSS = "train-loss"
@@ -25,6 +27,9 @@ SECONDS = "seconds"
 
 TASK_EXAMPLES = "examples/"
 """Before a task's name: metric that says how many of the examples are the task's."""
+
+ECHOED = ("stage", "round")
+"""What a client was told and must say again of its answer."""
 
 LARGEST_CHANGE = 10.0
 """Largest root mean square change of a record's values in one round.
@@ -62,26 +67,43 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
     Returns
     -------
     str or None
-        The reason to leave the reply out: an error, other records, other keys, another shape or
-        dtype, values that are not finite or absurdly far from those sent, an impossible number of
-        examples, loss or time.
+        The reason to leave the reply out: an error, another node's, other records, other keys,
+        another shape, dtype or size, values that are not finite or absurdly far from those sent, an
+        impossible number of examples, loss or time, another stage or round.
     """
     if reply.has_error():
         return error_text(reply.error)
-    wanted, found = dict(sent.content.array_records), reply.content.array_records
-    wanted.pop(MEMORY, None)
-    if set(wanted) != set(found):
-        return f"array records {sorted(found)} instead of {sorted(wanted)}"
-    for name in wanted:
-        problem = _judge_record(wanted[name], found[name])
+    source, node = reply.metadata.src_node_id, sent.metadata.dst_node_id
+    if source != node:
+        return f"the reply comes from node {source}, not from node {node}, which was asked"
+    wanted, found = expected(sent), reply.content.array_records
+    problem = judge_mirror(wanted, reply)
+    if problem:
+        return problem
+    for name, record in wanted.items():
+        for key in record:
+            problem = judge_values(found[name][key])
+            if problem:
+                return f"{name}: {key} {problem}"
+        problem = _judge_change(record, found[name])
         if problem:
             return f"{name}: {problem}"
     metrics = reply.content.metric_records.get(METRICS, MetricRecord())
-    return _judge_metrics(metrics, most_examples) or _judge_tasks(metrics, tasks)
+    return (
+        _judge_metrics(metrics, most_examples)
+        or _judge_tasks(metrics, tasks)
+        or _judge_echo(sent, metrics)
+    )
+
+
+def expected(sent: Message) -> dict[str, ArrayRecord]:
+    """Name to record of all that must come back: what was sent but for a method's memory."""
+    records = sent.content.array_records
+    return {name: record for name, record in records.items() if name != MEMORY}
 
 
 def judge_identity(
-    reply: Message, client: int, most_examples: int, most_prototypes: int = 0
+    sent: Message, reply: Message, client: int, most_examples: int, most_prototypes: int = 0
 ) -> str | None:
     """Say what is wrong with an answer to the identity query, or None.
 
@@ -89,6 +111,8 @@ def judge_identity(
 
     Parameters
     ----------
+    sent : Message
+        The question.
     reply : Message
         What came back.
     client : int
@@ -115,7 +139,7 @@ def judge_identity(
         norm = float(np.linalg.norm(part.total.astype(np.float64))) / part.count
         if norm > LARGEST_FEATURE:
             return f"the {what}'s mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
-    return None
+    return _judge_echo(sent, reply.content.metric_records[METRICS])
 
 
 def judge_importance(sent: Message, reply: Message, client: int, most_examples: int) -> str | None:
@@ -138,11 +162,11 @@ def judge_importance(sent: Message, reply: Message, client: int, most_examples: 
     records = reply.content.array_records
     if set(records) != {IMPORTANCE}:
         return f"array records {sorted(records)} instead of {[IMPORTANCE]}"
-    problem = _judge_names(wanted, records[IMPORTANCE])
+    problem = judge_names(wanted, records[IMPORTANCE])
     if problem:
         return problem
     for key, array in records[IMPORTANCE].items():
-        problem = _judge_array(wanted[key], array)
+        problem = judge_announced(wanted[key], array) or judge_values(array)
         if problem:
             return f"{key} {problem}"
         values = array.numpy()
@@ -154,7 +178,7 @@ def judge_importance(sent: Message, reply: Message, client: int, most_examples: 
         return f"{NUM_EXAMPLES} is {examples!r}, not a whole number from 1 to {most_examples}"
     if metrics.get(CLIENT) != client:
         return f"the node now says that it is client {metrics.get(CLIENT)}"
-    return None
+    return _judge_echo(sent, metrics)
 
 
 def cleaned(reply: Message) -> Message:
@@ -175,43 +199,17 @@ def examples_by_task(metrics: MetricRecord, tasks: Collection[str]) -> dict[str,
     return {task: count for task, count in counts.items() if isinstance(count, int) and count > 0}
 
 
-def _judge_names(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
-    for kind, keys in (("misses", set(wanted) - set(found)), ("adds", set(found) - set(wanted))):
-        if keys:
-            return f"the reply {kind} {len(keys)} keys, first {min(keys)}"
-    return None
-
-
-def _judge_record(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
-    problem = _judge_names(wanted, found)
-    if problem:
-        return problem
-    for key, array in wanted.items():
-        problem = _judge_array(array, found[key])
-        if problem:
-            return f"{key} {problem}"
-    return _judge_change(wanted, found)
-
-
 def _judge_change(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
-    squares, size = 0.0, 0
-    for key, array in wanted.items():
-        change = found[key].numpy().astype(np.float64) - array.numpy()
-        squares += float(np.sum(change * change))
-        size += change.size
-    norm, limit = math.sqrt(squares), LARGEST_CHANGE * math.sqrt(size)
+    size = sum(math.prod(array.shape) for array in wanted.values())
+    norm, limit = change_norm(wanted, found), LARGEST_CHANGE * math.sqrt(size)
     if norm > limit:
         return f"the change has norm {norm:.3g}, more than {limit:.3g}"
     return None
 
 
-def _judge_array(wanted: Array, found: Array) -> str | None:
-    shape, dtype = tuple(wanted.shape), wanted.dtype
-    # What is announced is looked at first: nothing of another size has to be unpacked.
-    if tuple(found.shape) != shape:
-        return f"has shape {tuple(found.shape)} instead of {shape}"
-    if found.dtype != dtype:
-        return f"has dtype {found.dtype} instead of {dtype}"
+def judge_values(found: Array) -> str | None:
+    """Unpack an array whose announcement has been judged; say what is wrong with it, or None."""
+    shape, dtype = tuple(found.shape), found.dtype
     try:
         values = found.numpy()
     except Exception as error:  # whatever a stranger's bytes make NumPy raise
@@ -220,6 +218,15 @@ def _judge_array(wanted: Array, found: Array) -> str | None:
         return f"announces {dtype} {shape} but holds {values.dtype} {values.shape}"
     if not np.isfinite(values).all():
         return "holds values that are not finite"
+    return None
+
+
+def _judge_echo(sent: Message, metrics: MetricRecord) -> str | None:
+    """Say that a reply is about another stage or round than the one it was asked for."""
+    settings = sent.content.config_records.get(CONFIG, ConfigRecord())
+    for key in ECHOED:
+        if key in settings and metrics.get(key) != settings[key]:
+            return f"the reply is about {key} {metrics.get(key)!r}, not {settings[key]!r}"
     return None
 
 

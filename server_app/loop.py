@@ -7,7 +7,7 @@ drives the same hooks of any Flower strategy: configure, send and wait, guard, a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -21,12 +21,18 @@ from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from server_app.exchange import PromptGrid, exchange
-from server_app.identity_replies import IdentityReplies
-from server_app.importance_replies import ImportanceReplies
+from server_app.guard import judge_identity, judge_importance
 from server_app.journal import Journal
+from server_app.late import Late, training_limit
+from server_app.matched import tell_newcomers
 from server_app.plan import plan_round
-from server_app.replies import RoundReplies, Tell, array_bytes
+from server_app.query_replies import QueryReplies
+from server_app.replies import RoundReplies, Tell
+from server_app.shortfall import in_words, next_step, pool, why_stopped
 from server_app.totals import PHASES, Totals
+from server_app.wire import Wire
+from strategies.continual import IMPORTANCE_QUERY
+from strategies.identities import IDENTITY_QUERY
 
 # A strategy that asks a round's grid this often for its nodes waits for nodes that never come.
 _PATIENCE = 10
@@ -130,44 +136,78 @@ class Federation:
         Raises
         ------
         RunError
-            If no client delivered a usable reply.
+            If too few clients delivered a usable reply, and on-shortfall says no better.
         """
+        failed: set[int] = set()
+        attempt = 0
+        while (merged := self._attempt(arrays, stage, number, attempt, failed, save)) is None:
+            attempt += 1
+        return merged
+
+    def _attempt(
+        self,
+        arrays: ArrayRecord,
+        stage: Stage,
+        number: int,
+        attempt: int,
+        failed: set[int],
+        save: Callable[[ArrayRecord], None],
+    ) -> ArrayRecord | None:
+        """Try a round; None if it is to be tried again, without those added to ``failed``."""
         config, strategy = self._config, self._strategy
         overall = (stage.number - 1) * config.rounds + number
-        plan = plan_round(config, self._nodes, stage, number)
+        plan = plan_round(config, self._drawable(stage, failed), stage, number, attempt)
         tell: Tell = partial(self._journal.write, stage=stage.number, round=number)
-        tell("round-started", **plan.facts)
+        tell("round-started", **plan.facts, **({"attempt": attempt} if attempt else {}))
         seconds: dict[str, float] = {}
         most = plan.most_examples(config.data.train_samples)
-        tokens = IdentityReplies(self._clients, most, config.identity.prototypes)
+        identity = partial(
+            judge_identity, most_examples=most, most_prototypes=config.identity.prototypes
+        )
+        tokens = QueryReplies(self._clients, IDENTITY_QUERY, identity)
+        wire = Wire(config.codec)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
-            view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect)
+            late = Late(self._clients, "client-timeout", config.client_timeout, tell)
+            view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect, late.remind)
             settings = ConfigRecord({"stage": stage.number, "round": number, **plan.settings})
             sent = list(strategy.configure_train(overall, arrays, settings, view))
-        replies = RoundReplies(sent, self._clients, most, plan, tell)
-        with _timed(seconds, "wait"):
-            for reply in exchange(self._grid, sent, config.client_timeout):
-                replies.take(reply)
-        late = seconds["wait"] >= config.client_timeout
-        replies.reject_silent(
-            f"no reply within {config.client_timeout:g} s (client-timeout)"
-            if late
-            else "its message could not be sent; Flower's log says why"
+            coded = [wire.encode(message) for message in sent]
+        tell_newcomers(strategy, tell)
+        replies = RoundReplies(sent, self._clients, most, plan, tell, wire)
+        limit = Late(
+            self._clients,
+            *training_limit(config),
+            tell,
+            lambda: in_words(next_step(config, len(replies.accepted), attempt)),
         )
+        with _timed(seconds, "wait"):
+            for reply in exchange(self._grid, coded, limit.seconds, limit.remind):
+                replies.take(reply)
+        replies.reject_silent(limit.reason(seconds["wait"]))
+        replies.refuse_outliers(config.guard.norm_factor)
+        usable = replies.usable
+        step = next_step(config, len(usable), attempt)
+        merged = None
         with _timed(seconds, "aggregate"):
-            usable = replies.usable
-            merged = strategy.aggregate_train(overall, usable)[0] if usable else None
+            if step == "aggregate":
+                merged = strategy.aggregate_train(overall, usable)[0]
         for rejection in getattr(strategy, "rejected", ()):
-            replies.reject(self._clients[rejection.node], rejection.reason)
+            # Those of an earlier round's training stand until the strategy aggregates.
+            if step == "aggregate" or rejection.phase == "identity":
+                client = self._clients[rejection.node]
+                replies.reject(client, rejection.reason, client in tokens.refused)
+        self._strike(stage, replies, tell)
+        traffic = {"up": tokens.up + replies.up, "down": replies.down}
+        self._add(stage, seconds, replies, traffic, merged is not None)
+        if merged is None and step == "retry":
+            failed.update(replies.rejected)
+            tell("round-short", usable=len(usable), needed=config.min_clients, attempt=attempt)
+            return None
         if merged is None:
-            raise RunError(_nobody(stage, number, plan.participants, replies.rejected))
+            drawn = plan.participants
+            raise RunError(why_stopped(config, stage, number, drawn, len(usable), replies.rejected))
         merged = _with_dtypes_of(arrays, merged)
-        traffic = {
-            "up": tokens.up + replies.up,
-            "down": sum(array_bytes(message) for message in sent),
-        }
-        self._add(stage, seconds, replies, traffic)
         with _timed(seconds, "save"):
             save(merged)
         self.totals.seconds["save"] += seconds["save"]
@@ -177,6 +217,26 @@ class Federation:
             bytes=traffic,
         )
         return merged
+
+    def _drawable(self, stage: Stage, failed: Collection[int]) -> tuple[int, ...]:
+        """Clients that may be drawn for a round; raises `RunError` if there is none."""
+        most = self._config.guard.strikes
+        benched = self.totals.benched(stage.number, most)
+        clients = pool(self._nodes, benched, failed, self._config.min_clients)
+        if not clients:
+            raise RunError(
+                f"Stage {stage.number} ({stage.name}): each of the {len(self._nodes)} clients has "
+                f"had {most} replies refused (guard.strikes), none is left. The ledger's "
+                "client-rejected events say why."
+            )
+        return clients
+
+    def _strike(self, stage: Stage, replies: RoundReplies, tell: Tell) -> None:
+        """Count refused replies, and tell who is not drawn any more."""
+        for client in sorted(replies.quarantined):
+            strikes = self.totals.add_strike(stage.number, client)
+            if strikes == self._config.guard.strikes:
+                tell("client-benched", client=client, strikes=strikes)
 
     def finish_stage(self, arrays: ArrayRecord, stage: Stage) -> ArrayRecord:
         """Let a strategy that wants to ask clients at the end of a stage do so.
@@ -197,18 +257,22 @@ class Federation:
         if not isinstance(strategy, Finishing) or not strategy.wants_finish:
             return arrays
         # One more draw of the same kind as the rounds'.
-        plan = plan_round(config, self._nodes, stage, config.rounds + 1)
+        plan = plan_round(config, self._drawable(stage, ()), stage, config.rounds + 1)
         most = plan.most_examples(config.data.train_samples)
-        replies = ImportanceReplies(self._clients, most)
+        importance = partial(judge_importance, most_examples=most)
+        replies = QueryReplies(self._clients, IMPORTANCE_QUERY, importance)
         nodes = [self._nodes[client] for client in plan.participants]
         settings = ConfigRecord({"stage": stage.number, **plan.settings})
-        view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect)
+        tell: Tell = partial(self._journal.write, stage=stage.number)
+        late = Late(self._clients, "client-timeout", config.client_timeout, tell)
+        view = PromptGrid(self._grid, nodes, _PATIENCE, replies.inspect, late.remind)
         started = time.perf_counter()
         arrays = strategy.finish_stage(arrays, settings, view, config.client_timeout)
         silent = "no usable answer in time"
         rejected = {c: silent for c in plan.participants if c not in replies.accepted}
         for client, reason in sorted((rejected | replies.rejected).items()):
-            self._journal.write("client-rejected", stage=stage.number, client=client, reason=reason)
+            quarantined = client in replies.refused
+            tell("client-rejected", client=client, reason=reason, quarantined=quarantined)
         self.totals.up += replies.up
         self.totals.down += replies.down
         self._journal.write(
@@ -226,8 +290,9 @@ class Federation:
         seconds: dict[str, float],
         replies: RoundReplies,
         traffic: Mapping[str, int],
+        counts: bool,
     ) -> None:
-        """Add the round to the totals."""
+        """Add an attempt at a round to the totals; its samples only if it ``counts``."""
         # Replies are judged while others are still under way; a round lasts as long as its slowest
         # client, and what is left of the wait is the federation's.
         seconds["guard"] = replies.guard_seconds
@@ -236,20 +301,8 @@ class Federation:
         self.totals.add_seconds({**seconds, "save": 0.0})
         self.totals.up += traffic["up"]
         self.totals.down += traffic["down"]
-        for client, (subspace, examples) in replies.trained.items():
+        for client, (subspace, examples) in replies.trained.items() if counts else ():
             self.totals.add_samples(stage.number, subspace, client, examples)
-
-
-def _nobody(
-    stage: Stage, number: int, participants: tuple[int, ...], rejected: Mapping[int, str]
-) -> str:
-    names = ", ".join(str(client) for client in participants)
-    client, reason = next(iter(rejected.items()), (None, "the strategy made nothing of them"))
-    first = reason if client is None else f"client {client}: {reason}"
-    return (
-        f"Stage {stage.number} ({stage.name}), round {number}: none of the participants ({names}) "
-        f"delivered a usable reply. The first reason: {first}"
-    )
 
 
 def _with_dtypes_of(former: ArrayRecord, merged: ArrayRecord) -> ArrayRecord:

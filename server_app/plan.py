@@ -48,7 +48,9 @@ class RoundPlan:
         return {"lesson": lesson_text(self.lessons[client])} if client in self.lessons else {}
 
 
-def plan_round(config: RunConfig, clients: Collection[int], stage: Stage, number: int) -> RoundPlan:
+def plan_round(
+    config: RunConfig, clients: Collection[int], stage: Stage, number: int, attempt: int = 0
+) -> RoundPlan:
     """Draw a round's participants and look up what they learn.
 
     A function of its arguments alone.
@@ -58,18 +60,21 @@ def plan_round(config: RunConfig, clients: Collection[int], stage: Stage, number
     config : RunConfig
         Gives scenario, draw, seed and the number of participants.
     clients : Collection[int]
-        Stable ids of the clients at hand; those that take part in the stage are drawn from.
+        Stable ids of the clients at hand; those that take part in the stage are drawn from, all of
+        them if they are fewer than wanted.
     stage : Stage
         The stage.
     number : int
         Round within the stage, from 1.
+    attempt : int
+        How often the round has been tried already; each time others are drawn, by the run's seed.
     """
-    count = config.clients_per_round
     present = [client for client in clients if stage.takes_part(client)]
-    if config.client_draw == "official":
+    count = min(config.clients_per_round, len(present))
+    if config.client_draw == "official" and not attempt:
         drawn = official_slots(present, count, stage.number, number)
     else:
-        drawn = draw_slots(present, count, config.seed, stage.number, number)
+        drawn = draw_slots(present, count, config.seed, stage.number, number, attempt)
     if config.scenario == "hom":
         drawn = tuple(sorted(drawn))
     if config.scenario == "hom" and not stage.private:

@@ -8,8 +8,11 @@ from typing import Any
 
 from flwr.app import Message
 
-from server_app.guard import LOSS, SECONDS, cleaned, examples_by_task, judge
+from server_app.guard import LOSS, SECONDS, cleaned, examples_by_task, expected, judge
+from server_app.norms import change_norms, outliers
 from server_app.plan import RoundPlan
+from server_app.sizes import array_bytes
+from server_app.wire import Wire, WireError
 from strategies.records import CONFIG, METRICS
 
 Tell = Callable[..., None]
@@ -31,6 +34,8 @@ class RoundReplies:
         Says which tasks each client was given.
     tell : Tell
         Where replies are reported.
+    wire : Wire, optional
+        How arrays travelled; as they are if None.
 
     Attributes
     ----------
@@ -38,6 +43,8 @@ class RoundReplies:
         Client to its good reply, in order of arrival.
     rejected : dict[int, str]
         Client to the reason why its work is not used.
+    quarantined : set[int]
+        Those of the rejected who delivered something that the guard refused.
     trained : dict[int, tuple[int, dict[str, int]]]
         Client to the subspace it trained (0 without subspaces) and its samples by task.
     up : int
@@ -55,8 +62,13 @@ class RoundReplies:
         most_examples: int,
         plan: RoundPlan,
         tell: Tell,
+        wire: Wire | None = None,
     ) -> None:
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
+        self._nodes = {client: node for node, client in clients.items()}
+        self._wire = wire or Wire("none")
+        self._norms: dict[int, dict[str, float]] = {}
+        self.quarantined: set[int] = set()
         self._most_examples = most_examples
         self._plan = plan
         self._tell = tell
@@ -68,20 +80,39 @@ class RoundReplies:
         self.guard_seconds = 0.0
 
     def take(self, reply: Message) -> None:
-        """Judge one reply, keep it or reject its client, and report it."""
+        """Judge one reply, keep it or reject its client, and report it.
+
+        Who answers twice counts once: what comes after the first reply is left aside.
+        """
         # By the message it answers: for a node that is gone the SuperLink answers in its own name.
         wanted = reply.metadata.reply_to_message_id
-        client = next(c for c, m in self._sent.items() if m.metadata.message_id == wanted)
+        client = next((c for c, m in self._sent.items() if m.metadata.message_id == wanted), None)
+        if client is None or client in self.accepted or client in self.rejected:
+            self._tell("reply-left-aside", node=reply.metadata.src_node_id, client=client)
+            return
         size = array_bytes(reply)
         self.up += size
         started = time.perf_counter()
-        tasks = self._plan.tasks[client]
-        problem = judge(self._sent[client], reply, self._most_examples, tasks)
-        self.guard_seconds += time.perf_counter() - started
-        if problem:
-            self.reject(client, problem)
+        sent = self._sent[client]
+        try:
+            plain = reply if reply.has_error() else self._wire.decode(sent, reply)
+            problem = judge(sent, plain, self._most_examples, self._plan.tasks[client])
+        except WireError as error:
+            problem = str(error)
+        if problem is None:
+            found = plain.content.array_records
+            self._norms[client] = change_norms(expected(sent), found)
+            self._accept(client, plain, size)
         else:
-            self._accept(client, reply, size)
+            self.reject(client, problem, quarantined=not reply.has_error(), bytes=size)
+        self.guard_seconds += time.perf_counter() - started
+
+    def refuse_outliers(self, factor: float) -> None:
+        """Quarantine who moved more than ``factor`` times the median; for when all have come."""
+        for client, outlier in sorted(outliers(self._norms, factor).items()):
+            del self.accepted[client]
+            figures = {"norm": outlier.norm, "median": outlier.median}
+            self.reject(client, outlier.reason, quarantined=True, **figures)
 
     def _accept(self, client: int, reply: Message, size: int) -> None:
         metrics = reply.content.metric_records[METRICS]
@@ -102,30 +133,59 @@ class RoundReplies:
             examples=sum(examples.values()),
             seconds=round(seconds, 3),
             bytes=size,
+            **self._sizes(client),
         )
 
-    def reject(self, client: int, reason: str) -> None:
-        """Leave a client out of the round; the first reason counts."""
+    def reject(self, client: int, reason: str, quarantined: bool = False, **figures: float) -> None:
+        """Leave a client out of the round; the first reason counts.
+
+        Parameters
+        ----------
+        client : int
+            The client.
+        reason : str
+            Why.
+        quarantined : bool
+            Whether it delivered something, and that was refused.
+        **figures : float
+            Numbers that the ledger is to have beside the reason.
+        """
         if client in self.rejected:
             return
         self.rejected[client] = reason
         self.trained.pop(client, None)
-        self._tell("client-rejected", client=client, reason=reason)
+        if quarantined:
+            self.quarantined.add(client)
+        self._tell(
+            "client-rejected",
+            client=client,
+            node=self._nodes.get(client),
+            reason=reason,
+            quarantined=quarantined,
+            **figures,
+            **self._sizes(client),
+        )
+
+    def _sizes(self, client: int) -> dict[str, int]:
+        sent = self._sent.get(client)
+        return {} if sent is None else {"bytes-down": self._wire.size(sent)}
 
     def reject_silent(self, reason: str) -> None:
         """Leave out the clients that have not answered."""
-        for client in sorted(self._sent):
-            if client not in self.accepted:
-                self.reject(client, reason)
+        for client in self.missing:
+            self.reject(client, reason)
+
+    @property
+    def missing(self) -> list[int]:
+        """Clients that have not answered, ascending."""
+        return [c for c in sorted(self._sent) if c not in self.accepted | self.rejected]
+
+    @property
+    def down(self) -> int:
+        """Bytes of arrays that were sent."""
+        return sum(self._wire.size(message) for message in self._sent.values())
 
     @property
     def usable(self) -> list[Message]:
         """The good replies by ascending client: sums of floats depend on their order."""
         return [self.accepted[client] for client in sorted(self.accepted)]
-
-
-def array_bytes(message: Message) -> int:
-    """Bytes of the arrays in a message."""
-    if not message.has_content():
-        return 0
-    return sum(record.count_bytes() for record in message.content.array_records.values())

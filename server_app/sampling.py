@@ -10,7 +10,12 @@ from fcit_app.data.partition import seed_of
 
 
 def draw_slots(
-    clients: Collection[int], count: int, seed: int, stage: int, server_round: int
+    clients: Collection[int],
+    count: int,
+    seed: int,
+    stage: int,
+    server_round: int,
+    attempt: int = 0,
 ) -> tuple[int, ...]:
     """Draw a round's participants without replacement, each with its slot.
 
@@ -27,13 +32,16 @@ def draw_slots(
         The run's seed.
     stage, server_round : int
         Count from 1.
+    attempt : int
+        Counts from 0; each attempt at a round has a draw of its own.
 
     Returns
     -------
     tuple[int, ...]
         Client ids by slot, in the order drawn.
     """
-    generator = np.random.default_rng(seed_of(seed, "participants", stage, server_round))
+    again = ("attempt", attempt) if attempt else ()
+    generator = np.random.default_rng(seed_of(seed, "participants", stage, server_round, *again))
     drawn = generator.choice(np.array(sorted(clients)), size=count, replace=False)
     return tuple(int(client) for client in drawn)
 

@@ -25,12 +25,15 @@ class Totals:
         Bytes of arrays from the clients, tokens among them, and to them.
     samples : dict[int, dict[str, dict[tuple[int, int], int]]]
         Subspace to task to stage and client to the client's number of samples.
+    strikes : dict[tuple[int, int], int]
+        Stage and client to the number of the client's replies that were refused in it.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     up: int = 0
     down: int = 0
     samples: dict[int, dict[str, dict[tuple[int, int], int]]] = field(default_factory=dict)
+    strikes: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add_seconds(self, seconds: Mapping[str, float]) -> None:
         """Add one round's seconds."""
@@ -44,6 +47,15 @@ class Totals:
         by_task = self.samples.setdefault(subspace, {})
         for task, count in examples.items():
             by_task.setdefault(task, {})[stage, client] = count
+
+    def add_strike(self, stage: int, client: int) -> int:
+        """Note that a client's reply was refused; how many of the stage that makes."""
+        self.strikes[stage, client] = self.strikes.get((stage, client), 0) + 1
+        return self.strikes[stage, client]
+
+    def benched(self, stage: int, most: int) -> set[int]:
+        """Clients with ``most`` strikes or more in a stage; nobody if that is 0."""
+        return {c for (s, c), count in self.strikes.items() if s == stage and count >= most > 0}
 
     def tasks_of_subspaces(self) -> dict[int, set[str]]:
         """Map the identifier of each subspace to the tasks on whose samples it was trained."""

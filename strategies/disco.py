@@ -278,6 +278,25 @@ class Disco(TrainOnly):
             projector = self.projector_inner.aggregate(trained, projector) or projector
         return write_bank(BankRecord(subspaces, projector)), mean_metrics(metrics)
 
+    @property
+    def newcomers(self) -> list[dict[str, Any]]:
+        """Who was matched in the latest round, ascending: JSON.
+
+        ``subspace``: where the client trains. ``opened``: whether it is a new one. ``cosine``:
+        largest one with the bank's tokens, None if the bank had no subspace.
+        """
+        matching = self.last_matching
+        return [
+            {
+                "client": client,
+                "subspace": self.assignment[client],
+                "opened": client not in matching.joined,
+                "cosine": round(max(cosines), 6) if cosines else None,
+            }
+            for client, cosines in sorted(matching.similarities.items())
+            if client in self.assignment
+        ]
+
     def summary(self) -> None:
         """Log the settings as a tree, with one inner strategy's below."""
         example = self._make_inner().strategy

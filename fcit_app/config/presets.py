@@ -27,6 +27,13 @@ _MINI: dict[str, Scalar] = {
     "projector": "shared",
     "client-timeout": 600.0,
     "client-resident": 1800.0,
+    "round-timeout": 0.0,
+    "min-clients": 1,
+    "on-shortfall": "stop",
+    "shortfall-retries": 2,
+    "codec": "none",
+    "guard.norm-factor": 10.0,
+    "guard.strikes": 3,
     "identity.encoder": "hashed-ngrams",
     "identity.token": "text",
     "identity.prototypes": 0,
@@ -109,6 +116,9 @@ _PAPER_TASK_HOM: dict[str, Scalar] = {
     "rounds": 10,
     # A client's round may take hours: its processes take turns on one GPU.
     "client-timeout": 86400.0,
+    "codec": "bf16",
+    # Clients train for an epoch: who has many samples moves further than the median.
+    "guard.norm-factor": 50.0,
     "identity.encoder": "clip:openai/clip-vit-large-patch14-336",
     "train.rank": 8,
     "train.scaling": 2.0,

@@ -200,6 +200,17 @@ class EvaluateConfig(Group):
     predictions: Bool = Field(description="one of true, false")
 
 
+class GuardConfig(Group):
+    """What the server refuses beside what no honest client sends.
+
+    ``norm_factor``: a change this many times the round's median. ``strikes``: after so many
+    refused replies in a stage a client is not drawn any more in it.
+    """
+
+    norm_factor: Float = Field(ge=0, description="a number, 0 (not judged) or more")
+    strikes: Int = Field(ge=0, description="a whole number, 0 (never) or more")
+
+
 class EwcConfig(Group):
     """Method ``ewc``: how strongly and how long values are held, and by how many samples judged."""
 
@@ -241,8 +252,10 @@ class RunConfig(Group):
 
     ``tasks`` is the order of the stages of scenario ``hom``; empty means the published order of the
     setting. Read ``stages`` for the resolved order, and ``make_stages`` (``fcit_app.data.stages``)
-    for the stages of any scenario. Seconds: ``client_timeout``, and ``client_resident``,
-    for which a deployment's node keeps the base loaded without work.
+    for the stages of any scenario. Seconds: ``client_timeout`` (any answer), ``round_timeout``
+    (training, if it is to be another), and ``client_resident``, for which a deployment's node keeps
+    the base loaded without work. With fewer than ``min_clients`` usable replies a round is a
+    shortfall. ``codec``: how trained arrays travel.
     """
 
     preset: str = Field(description="the name of a preset")
@@ -274,6 +287,16 @@ class RunConfig(Group):
     )
     client_timeout: Float = Field(gt=0, description="seconds, a number above 0")
     client_resident: Float = Field(ge=0, description="seconds, a number of 0 (not at all) or more")
+    round_timeout: Float = Field(
+        ge=0, description="seconds, a number of 0 (client-timeout) or more"
+    )
+    min_clients: Int = Field(ge=1, description="a whole number from 1 to clients-per-round")
+    on_shortfall: Literal["proceed", "retry", "stop"] = Field(
+        description="one of proceed, retry, stop"
+    )
+    shortfall_retries: Int = Field(ge=1, description="a whole number, at least 1")
+    codec: Literal["none", "bf16", "int8"] = Field(description="one of none, bf16, int8")
+    guard: GuardConfig
     identity: IdentityConfig
     train: TrainConfig
     ewc: EwcConfig

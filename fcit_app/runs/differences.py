@@ -14,16 +14,14 @@ nothing about its result."""
 
 HARMLESS = frozenset(
     {
-        "client-timeout",
-        "evaluate.batch-size",
-        "evaluate.where",
-        "evaluate.predictions",
-        "data.root",
+        *("client-timeout", "round-timeout", "min-clients", "on-shortfall", "shortfall-retries"),
+        *("guard.norm-factor", "guard.strikes"),
+        *("evaluate.batch-size", "evaluate.where", "evaluate.predictions", "data.root"),
     }
 )
-"""Keys that may change: how long clients are waited for, how many questions are asked together, who
-answers them and whether answers are kept, and where the data lie (what they are is compared by
-itself)."""
+"""Keys that may change: how long and for how many clients a round waits, whose replies are refused,
+how many questions are asked together, who answers them and whether answers are kept, and where the
+data lie (what they are is compared by itself)."""
 
 
 @dataclass(frozen=True)

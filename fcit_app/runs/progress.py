@@ -157,6 +157,35 @@ class RunProgress:
             f"{event.get('reason', 'no reason given')}"
         )
 
+    def _on_clients_matched(self, event: Mapping[str, Any]) -> str:
+        parts = []
+        for entry in event.get("clients") or []:
+            how = "opens" if entry.get("opened") else "joins"
+            near = "" if entry.get("cosine") is None else f" (cosine {entry['cosine']:.3f})"
+            client, subspace = entry.get("client"), entry.get("subspace")
+            parts.append(f"client {client} {how} subspace {subspace}{near}")
+        return f"{self._where(event)} · {', '.join(parts)}"
+
+    def _on_waiting(self, event: Mapping[str, Any]) -> str:
+        clients = ", ".join(str(client) for client in event.get("clients") or [])
+        return (
+            f"{self._where(event)} · no reply from clients {clients} for "
+            f"{duration(event.get('seconds', 0))}; in {duration(event.get('left', 0))} "
+            f"{event.get('then', '')}"
+        )
+
+    def _on_round_short(self, event: Mapping[str, Any]) -> str:
+        return (
+            f"{self._where(event)} · {event.get('usable')} usable replies, {event.get('needed')} "
+            "needed: tried again"
+        )
+
+    def _on_client_benched(self, event: Mapping[str, Any]) -> str:
+        return (
+            f"{self._where(event)} · client {event.get('client')} is not drawn any more in this "
+            f"stage: {event.get('strikes')} replies refused"
+        )
+
     def _on_round_finished(self, event: Mapping[str, Any]) -> str:
         end = float(event.get("time", self._since))
         seconds = max(0.0, end - self._since)

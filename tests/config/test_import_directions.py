@@ -28,6 +28,7 @@ INSIDE = {
     "errors": set(),
     "arrays": set(),
     "workers": set(),
+    "codec": set(),
     "data": set(),
     "config": {"data"},
     "identity": set(),

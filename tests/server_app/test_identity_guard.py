@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fcit_app.config import parse
 from fcit_app.errors import ConfigError
 from fcit_app.identity.prototypes import LARGEST_NUMBER
 from server_app.guard import LARGEST_FEATURE, judge_identity
-from server_app.identity_replies import IdentityReplies
+from server_app.query_replies import QueryReplies
 from strategies.identities import IDENTITY_QUERY
 
 BAD = 3
@@ -107,10 +108,15 @@ PROTOTYPE_PROBLEMS = {
 }
 
 
+def identity_replies(most_prototypes=0):
+    judge = partial(judge_identity, most_examples=40, most_prototypes=most_prototypes)
+    return QueryReplies({5: BAD}, IDENTITY_QUERY, judge)
+
+
 @pytest.mark.parametrize("name", PROTOTYPE_PROBLEMS)
 def test_malformed_prototypes_are_refused(name):
     change, reason = PROTOTYPE_PROBLEMS[name]
-    found = judge_identity(answer(change)[1], BAD, 40, 2)
+    found = judge_identity(*answer(change), BAD, 40, 2)
     assert found is not None
     assert re.search(reason, found), found
 
@@ -122,12 +128,12 @@ def test_the_configuration_asks_for_no_more_than_may_be_sent():
 
 
 def test_prototypes_pass_if_they_were_asked_for_and_are_counted():
-    reply = answer(parts())[1]
-    assert judge_identity(reply, BAD, 4, 2) is None
-    assert judge_identity(reply, BAD, 4) == "2 prototypes, identity.prototypes is 0"
-    replies = IdentityReplies({5: BAD}, 40, 2)
+    sent, reply = answer(parts())
+    assert judge_identity(sent, reply, BAD, 4, 2) is None
+    assert judge_identity(sent, reply, BAD, 4) == "2 prototypes, identity.prototypes is 0"
+    replies = identity_replies(2)
     replies.inspect(*answer(parts()))
-    plain = IdentityReplies({5: BAD}, 40, 2)
+    plain = identity_replies(2)
     plain.inspect(*answer())
     assert replies.up >= plain.up + 2 * 6 * 4 + 2 * 8
 
@@ -148,18 +154,18 @@ def answer(change=lambda reply: None, features=1.0):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_problem_is_named(name):
     change, reason = PROBLEMS[name]
-    found = judge_identity(answer(change)[1], BAD, 40)
+    found = judge_identity(*answer(change), BAD, 40)
     assert found is not None
     assert re.search(reason, found), found
 
 
 def test_an_honest_answer_passes():
-    assert judge_identity(answer()[1], BAD, 4) is None
-    assert judge_identity(answer(features=LARGEST_FEATURE)[1], BAD, 4) is None
+    assert judge_identity(*answer(), BAD, 4) is None
+    assert judge_identity(*answer(features=LARGEST_FEATURE), BAD, 4) is None
 
 
 def test_a_bad_answer_becomes_an_error_reply_and_is_counted():
-    replies = IdentityReplies({5: BAD}, 40)
+    replies = identity_replies()
     sent, honest = answer()
     assert replies.inspect(sent, honest) is honest
     size = honest.content["token"].count_bytes()
@@ -167,6 +173,8 @@ def test_a_bad_answer_becomes_an_error_reply_and_is_counted():
     bad = replies.inspect(*answer(metric("client", OTHER)))
     assert bad.error.reason == f"the node now says that it is client {OTHER}"
     assert replies.up == 2 * size
+    assert replies.rejected == {BAD: bad.error.reason}
+    assert replies.refused == {BAD} == replies.accepted
     error = replies.inspect(sent, Message(Error(2, "<class 'x'>:<'no data'>"), reply_to=sent))
     assert error.error.reason == "no data"
 
@@ -174,7 +182,7 @@ def test_a_bad_answer_becomes_an_error_reply_and_is_counted():
 def test_other_messages_are_not_judged():
     train = Message(RecordDict(), 5, "train")
     reply = Message(RecordDict(), reply_to=train)
-    assert IdentityReplies({}, 40).inspect(train, reply) is reply
+    assert QueryReplies({}, IDENTITY_QUERY, judge_identity).inspect(train, reply) is reply
 
 
 def run_with(tiny_folder, out, change):
