@@ -64,7 +64,8 @@ def main(grid: Grid, context: Context) -> None:
     if config.federated:
         nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
         if saved:
-            nodes = ClientNodes(same_clients(nodes, nodes.shares, saved), nodes.shares)
+            same = same_clients(nodes, nodes.shares, saved)
+            nodes = ClientNodes(same, nodes.shares, nodes.asked)
     from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
@@ -152,7 +153,7 @@ def run_federated(
     learning = Learning(config, benchmark, journal)
     learning.strategy.summary()
     federation = Federation(grid, nodes, learning.strategy, config, journal)
-    facts = {"clients": list(nodes), "shares": nodes.shares, "data": data}
+    facts = {"shares": nodes.shares, "data": data}
     checkpoint = Checkpoint(folder, learning, federation, journal, facts)
     arrays = checkpoint.load(saved) if saved else learning.initial
     if config.resume:

@@ -34,7 +34,7 @@ _PAUSE = 5.0  # seconds between two looks for nodes, and two lines about it
 
 
 @dataclass(frozen=True)
-class _Hello:
+class Hello:
     """What a node says of itself: its client id, and how many clients there are."""
 
     node: int
@@ -49,11 +49,16 @@ class ClientNodes(dict[int, int]):
     ----------
     shares : int
         Among how many clients the data are dealt, those that are not here included.
+    asked : frozenset[int]
+        All nodes that were asked, those among them that take no part.
     """
 
-    def __init__(self, nodes: Mapping[int, int], shares: int) -> None:
+    def __init__(
+        self, nodes: Mapping[int, int], shares: int, asked: Iterable[int] = frozenset()
+    ) -> None:
         super().__init__(nodes)
         self.shares = shares
+        self.asked = frozenset(asked)
 
 
 def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
@@ -107,7 +112,7 @@ def gather_clients(
     if silent:
         say(f"{len(silent)} of {len(nodes)} nodes take no part.{why}")
     preflight(config, answers[0].clients)
-    return ClientNodes(clients, answers[0].clients)
+    return ClientNodes(clients, answers[0].clients, nodes)
 
 
 def wait_for_nodes(
@@ -135,29 +140,36 @@ def wait_for_nodes(
         time.sleep(min(_PAUSE, left))
 
 
-def _ask(grid: Grid, nodes: tuple[int, ...], timeout: float) -> tuple[list[_Hello], dict[int, str]]:
+def _ask(grid: Grid, nodes: tuple[int, ...], timeout: float) -> tuple[list[Hello], dict[int, str]]:
     """Ask every node which client it is; the others with the reason why they are none."""
     messages = [Message(RecordDict(), node, HELLO_QUERY) for node in nodes]
     replies = list(exchange(grid, messages, timeout))
     node_of = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
-    answers: list[_Hello] = []
+    answers: list[Hello] = []
     silent = dict.fromkeys(nodes, f"no answer within {timeout:g} s (client-timeout)")
     for reply in replies:
         node = node_of[reply.metadata.reply_to_message_id]
-        if reply.has_error():
-            silent[node] = error_text(reply.error)
-            continue
-        metrics = reply.content.metric_records.get(METRICS, MetricRecord())
-        client, clients = metrics.get(CLIENT), metrics.get(CLIENTS)
-        if not isinstance(client, int) or not isinstance(clients, int):
-            silent[node] = f"it answered {dict(metrics)}, not its client id and their number"
-            continue
-        del silent[node]
-        answers.append(_Hello(node, client, clients))
+        hello = read_hello(reply, node)
+        if isinstance(hello, Hello):
+            del silent[node]
+            answers.append(hello)
+        else:
+            silent[node] = hello
     return sorted(answers, key=lambda hello: (hello.client, hello.node)), silent
 
 
-def _by_client(answers: list[_Hello]) -> dict[int, int]:
+def read_hello(reply: Message, node: int) -> Hello | str:
+    """Read a node's answer to ``HELLO_QUERY``; or the reason why it is none."""
+    if reply.has_error():
+        return error_text(reply.error)
+    metrics = reply.content.metric_records.get(METRICS, MetricRecord())
+    client, clients = metrics.get(CLIENT), metrics.get(CLIENTS)
+    if not isinstance(client, int) or not isinstance(clients, int):
+        return f"it answered {dict(metrics)}, not its client id and their number"
+    return Hello(node, client, clients)
+
+
+def _by_client(answers: list[Hello]) -> dict[int, int]:
     """Client to node; raises `RunError` if two answers contradict each other."""
     found: dict[int, int] = {}
     for hello in answers:
