@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,9 @@ class Command:
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def says(self, words: str) -> bool:
+        return words in self.text()
 
     def living(self) -> list[psutil.Process]:
         """Processes of this command, found by their environment."""
@@ -150,7 +154,7 @@ class Federation:
             connection = re.sub("root-certificates.*", "insecure = true", connection)
         (self.folder / "flwr" / "config.toml").write_text(connection)
         link = self.start("superlink", text)
-        wait_until(lambda: "Uvicorn running on" in link.text(), link, 180)
+        wait_until(partial(link.says, "Uvicorn running on"), link, 180)
         return link
 
     def register(self) -> None:
@@ -176,6 +180,13 @@ class Federation:
 
     def start_node(self, client: int, name: str = "") -> Command:
         return self.start(name or f"node-{client}", self.node_command(client))
+
+    def start_nodes(self) -> list[Command]:
+        """Start all SuperNodes; they are connected then."""
+        nodes = [self.start_node(client) for client in range(self.clients)]
+        for node in nodes:
+            wait_until(partial(node.says, "SuperNode ID:"), node, 180)
+        return nodes
 
     def start_run(self, settings: dict[str, object]) -> Command:
         """The page's `flwr run`, with other settings."""

@@ -243,3 +243,19 @@ def test_the_command_refuses_wrong_use(arguments, words, monkeypatch, capsys):
         cli.main()
     assert caught.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_only_looking(certificates, strange_certificates, monkeypatch, capsys):
+    """Also what a user asks whose `flwr` says no more than that there is no connection."""
+    with serving(certificates) as address:
+        for authority, code, words in (
+            (certificates, 0, "nothing wrong is found"),
+            (strange_certificates, 2, "was not issued by the authority"),
+        ):
+            given = ["--superlink", address, "--root-certificates", str(authority / "ca.crt")]
+            command = ["fcit", "start", "--check", "supernode", *given, *WHO]
+            monkeypatch.setattr(sys, "argv", [*command, "--port", str(free_port())])
+            with pytest.raises(SystemExit) as caught:
+                cli.main()
+            assert (caught.value.code or 0) == code
+            assert words in " ".join(capsys.readouterr().err.split())
