@@ -154,7 +154,7 @@ class Federation:
             connection = re.sub("root-certificates.*", "insecure = true", connection)
         (self.folder / "flwr" / "config.toml").write_text(connection)
         link = self.start("superlink", text)
-        wait_until(partial(link.says, "Uvicorn running on"), link, 180)
+        wait_until(partial(link.says, "Uvicorn running on"), link, 500)
         return link
 
     def register(self) -> None:
@@ -185,7 +185,7 @@ class Federation:
         """Start all SuperNodes; they are connected then."""
         nodes = [self.start_node(client) for client in range(self.clients)]
         for node in nodes:
-            wait_until(partial(node.says, "SuperNode ID:"), node, 180)
+            wait_until(partial(node.says, "SuperNode ID:"), node, 500)
         return nodes
 
     def start_run(self, settings: dict[str, object]) -> Command:

@@ -61,7 +61,7 @@ def test_tls_and_node_authentication(federation, tmp_path):
     assert make_certificates(other, "1").returncode == 0
     wrong = secure.node_command(0, root_certificates=f"--root-certificates {other}/ca.crt")
     wrong = secure.start("wrong", wrong)
-    codes = [command.wait(180) for command in (unregistered, keyless, plain, wrong)]
+    codes = [command.wait(300) for command in (unregistered, keyless, plain, wrong)]
     assert codes == [1, 1, 2, 2]
     assert f"flwr supernode register {secure.folder}/certificates/node-0.pub" in unregistered.text()
     assert "lets in only SuperNodes with a registered key" in keyless.text()
@@ -70,8 +70,11 @@ def test_tls_and_node_authentication(federation, tmp_path):
 
     secure.register()
     nodes = secure.start_nodes()
+    twin = secure.start_node(0, "twin")
     settings = {"clients-per-round": 2}
     found = finished(secure, tmp_path / "deployed", settings)
+    assert twin.wait(300) == 1
+    assert "a SuperNode with this key still counts as connected" in twin.text()
     assert [node.terminate() for node in nodes] == [143] * 4
     assert link.terminate() == 143
     assert [command.living() for command in (*nodes, link)] == [[]] * 5
@@ -119,7 +122,7 @@ def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path)
     server.suspend()
     nodes[1].kill()
     successor = plain.start_node(1, "node-1-again")
-    wait_until(lambda: successor.says("SuperNode ID:"), successor, 180)
+    wait_until(lambda: successor.says("SuperNode ID:"), successor, 500)
     server.resume()
 
     assert run.wait(900) == 0, run.text()
