@@ -21,6 +21,7 @@ from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
+from fcit_app.commands.start import PASS_ON, start
 from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ USER_ERROR = 2
 """Exit code for what a user can mend."""
 
 COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario)
-"""All but ``run``, in the order of the help."""
+"""All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(
     name="fcit",
@@ -142,6 +143,7 @@ def run(
 
 for _command in COMMANDS:
     app.command()(_command)
+app.command(context_settings=PASS_ON)(start)
 
 
 def main() -> None:

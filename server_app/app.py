@@ -78,8 +78,7 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
         nodes = gather_clients(grid, config, _NODE_PATIENCE, LOGGER.info)
         if saved:
             here = same_clients(nodes, nodes.shares, saved, private_facts(nodes.private))
-            private = {client: nodes.private[client] for client in here if client in nodes.private}
-            nodes = ClientNodes(here, nodes.shares, private, nodes.left_out)
+            nodes = nodes.only(here)
     from fcit_app.identity.encoders import load_encoder
     from fcit_app.model.base import load_base
 
@@ -173,10 +172,9 @@ def run_federated(
     learning.strategy.summary()
     federation = Federation(grid, nodes, learning.strategy, config, journal)
     learning.shared = shared_evaluation(
-        grid, nodes, config, benchmark, learning.evaluator, journal, federation, folder
+        grid, config, benchmark, learning.evaluator, journal, federation, folder
     )
     facts = {
-        "clients": list(nodes),
         "shares": nodes.shares,
         "data": data,
         "private": private_facts(nodes.private),

@@ -29,11 +29,11 @@ class Checkpoint:
     learning : Learning
         Model, strategy and scores of the run.
     federation : Federation
-        Its totals are kept too.
+        Its totals and clients are kept too.
     journal : Journal
         Where what cannot be kept is told, once.
     facts : Mapping
-        JSON that a resumed run is compared with: ``clients``, ``shares``, ``data``.
+        JSON that a resumed run is compared with, beside the clients: ``shares``, ``data``.
 
     Attributes
     ----------
@@ -99,6 +99,7 @@ class Checkpoint:
             "lost": packed.lost,
             "events": self._folder.ledger.count(),
             **self._facts,
+            "clients": self._federation.clients,
         }
         place = {"stage": stage.number, "round": number, "step": step}
         named = {f"{RESUME}/{name}": array for name, array in packed.arrays.items()}

@@ -50,8 +50,8 @@ class SharedEvaluation:
     ----------
     grid : Grid
         Flower's grid.
-    nodes : Mapping[int, int]
-        Client to node; empty if the server is to answer everything.
+    nodes : Callable[[], Mapping[int, int]]
+        Tells who is here: client to node; empty if the server is to answer everything.
     config : RunConfig
         The run's configuration.
     benchmark : Benchmark
@@ -69,7 +69,7 @@ class SharedEvaluation:
     def __init__(
         self,
         grid: Grid,
-        nodes: Mapping[int, int],
+        nodes: Callable[[], Mapping[int, int]],
         config: RunConfig,
         benchmark: Benchmark,
         evaluator: Evaluator,
@@ -78,7 +78,8 @@ class SharedEvaluation:
         keep: Keep | None = None,
     ) -> None:
         self._grid = grid
-        self._nodes = dict(nodes)
+        self._look = nodes
+        self._nodes: Mapping[int, int] = {}
         self._config = config
         self._benchmark = benchmark
         self._evaluator = evaluator
@@ -103,6 +104,7 @@ class SharedEvaluation:
         """
         left = [batch for task in tasks for batch in self._plan(task)]
         evaluation = _Evaluation(bank, stage, {task: len(self._samples(task)) for task in tasks})
+        self._nodes = self._look()
         clients = sorted(self._nodes)
         for attempt in range(_ATTEMPTS):
             if not (left and clients):
@@ -269,7 +271,6 @@ class SharedEvaluation:
 
 def shared_evaluation(
     grid: Grid,
-    nodes: Mapping[int, int],
     config: RunConfig,
     benchmark: Benchmark,
     evaluator: Evaluator,
@@ -289,7 +290,7 @@ def shared_evaluation(
     def keep(stage: int, predictions: Sequence[Prediction]) -> None:
         PredictionFile(folder.predictions_file(stage)).replace(predictions)
 
-    asked = nodes if settings.where == "clients" else {}
+    asked = federation.present if settings.where == "clients" else dict
     kept = keep if settings.predictions else None
     return SharedEvaluation(grid, asked, config, benchmark, evaluator, journal, count, kept)
 

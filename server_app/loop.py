@@ -25,9 +25,11 @@ from server_app.guard import judge_identity, judge_importance
 from server_app.journal import Journal
 from server_app.late import Late, training_limit
 from server_app.matched import tell_newcomers
+from server_app.nodes import ClientNodes
 from server_app.plan import plan_round
 from server_app.query_replies import QueryReplies
 from server_app.replies import RoundReplies, Tell
+from server_app.roster import Roster
 from server_app.shortfall import in_words, next_step, pool, why_stopped
 from server_app.totals import PHASES, Totals
 from server_app.wire import Wire
@@ -67,7 +69,7 @@ class Federation:
     ----------
     grid : Grid
         Flower's grid.
-    nodes : Mapping[int, int]
+    nodes : ClientNodes
         Client to node.
     strategy : Strategy
         Any Flower strategy; only its public hooks are used, and its ``rejected`` if it has one.
@@ -85,18 +87,38 @@ class Federation:
     def __init__(
         self,
         grid: Grid,
-        nodes: Mapping[int, int],
+        nodes: ClientNodes,
         strategy: Strategy,
         config: RunConfig,
         journal: Journal,
     ) -> None:
         self._grid = grid
+        self._roster = Roster(grid, nodes, journal.say)
         self._nodes = dict(nodes)
         self._clients = {node: client for client, node in self._nodes.items()}
         self._strategy = strategy
         self._config = config
         self._journal = journal
         self.totals = Totals()
+
+    @property
+    def clients(self) -> list[int]:
+        """All clients that ever were here, ascending."""
+        return list(self._roster.nodes)
+
+    def present(self) -> Mapping[int, int]:
+        """Look who is here now: client to node."""
+        self._look()
+        return self._nodes
+
+    def _look(self) -> None:
+        """See who is here now; tell a strategy that remembers clients if that has changed."""
+        config = self._config
+        nodes = self._roster.present(config.clients_per_round, config.client_timeout)
+        if nodes != self._nodes:
+            self._nodes = nodes
+            self._clients = {node: client for client, node in nodes.items()}
+            self.recognise()
 
     def recognise(self) -> None:
         """Tell a strategy that remembers clients from before a restart which nodes they are now."""
@@ -154,6 +176,7 @@ class Federation:
         save: Callable[[ArrayRecord], None],
     ) -> ArrayRecord | None:
         """Try a round; None if it is to be tried again, without those added to ``failed``."""
+        self._look()
         config, strategy = self._config, self._strategy
         overall = (stage.number - 1) * config.rounds + number
         plan = plan_round(config, self._drawable(stage, failed), stage, number, attempt)
@@ -256,6 +279,7 @@ class Federation:
         config, strategy = self._config, self._strategy
         if not isinstance(strategy, Finishing) or not strategy.wants_finish:
             return arrays
+        self._look()
         # One more draw of the same kind as the rounds'.
         plan = plan_round(config, self._drawable(stage, ()), stage, config.rounds + 1)
         most = plan.most_examples(config.data.train_samples)

@@ -37,7 +37,7 @@ _PAUSE = 5.0  # seconds between two looks for nodes, and two lines about it
 
 
 @dataclass(frozen=True)
-class _Hello:
+class Hello:
     """What a node says of itself: its client id, how many clients there are, its own task."""
 
     node: int
@@ -57,6 +57,8 @@ class ClientNodes(dict[int, int]):
         Tasks of their own that some clients have.
     left_out : Mapping[int, str]
         Node that takes no part to the reason.
+    stages : int
+        How many the run has: what a node's own task is judged by.
     """
 
     def __init__(
@@ -65,11 +67,19 @@ class ClientNodes(dict[int, int]):
         shares: int,
         private: Mapping[int, PrivateTask] = MappingProxyType({}),
         left_out: Mapping[int, str] = MappingProxyType({}),
+        stages: int = 0,
     ) -> None:
         super().__init__(nodes)
         self.shares = shares
         self.private = private
         self.left_out = left_out
+        self.stages = stages
+
+    def only(self, nodes: Mapping[int, int]) -> ClientNodes:
+        """Give the same with these clients alone; nodes of the others take no part."""
+        private = {client: task for client, task in self.private.items() if client in nodes}
+        others = {self[c]: "its client is not one of the run's" for c in self if c not in nodes}
+        return ClientNodes(nodes, self.shares, private, {**self.left_out, **others}, self.stages)
 
 
 def prepare_clients(grid: Grid, nodes: Iterable[int], timeout: float) -> None:
@@ -127,7 +137,7 @@ def gather_clients(
     preflight(config, answers[0].clients)
     private = {hello.client: hello.private for hello in answers if hello.private}
     check_stages_filled(config, stages, private, len(clients))
-    return ClientNodes(clients, answers[0].clients, private, silent)
+    return ClientNodes(clients, answers[0].clients, private, silent, len(stages))
 
 
 def wait_for_nodes(
@@ -157,34 +167,40 @@ def wait_for_nodes(
 
 def _ask(
     grid: Grid, nodes: tuple[int, ...], timeout: float, stages: int
-) -> tuple[list[_Hello], dict[int, str]]:
+) -> tuple[list[Hello], dict[int, str]]:
     """Ask every node which client it is; the others with the reason why they are none."""
     messages = [Message(RecordDict(), node, HELLO_QUERY) for node in nodes]
     replies = list(exchange(grid, messages, timeout))
     node_of = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
-    answers: list[_Hello] = []
+    answers: list[Hello] = []
     silent = dict.fromkeys(nodes, f"no answer within {timeout:g} s (client-timeout)")
     for reply in replies:
         node = node_of[reply.metadata.reply_to_message_id]
-        if reply.has_error():
-            silent[node] = error_text(reply.error)
-            continue
-        metrics = reply.content.metric_records.get(METRICS, MetricRecord())
-        client, clients = metrics.get(CLIENT), metrics.get(CLIENTS)
-        if not isinstance(client, int) or not isinstance(clients, int):
-            silent[node] = f"it answered {dict(metrics)}, not its client id and their number"
-            continue
-        told = reply.content.config_records.get(PRIVATE)
-        private = None if told is None else read_private(told, stages)
-        if isinstance(private, str):
-            silent[node] = f"client {client}: {private}"
-            continue
-        del silent[node]
-        answers.append(_Hello(node, client, clients, private))
+        hello = read_hello(reply, node, stages)
+        if isinstance(hello, Hello):
+            del silent[node]
+            answers.append(hello)
+        else:
+            silent[node] = hello
     return sorted(answers, key=lambda hello: (hello.client, hello.node)), silent
 
 
-def _by_client(answers: list[_Hello]) -> dict[int, int]:
+def read_hello(reply: Message, node: int, stages: int) -> Hello | str:
+    """Read a node's answer to ``HELLO_QUERY``; or the reason why it is none."""
+    if reply.has_error():
+        return error_text(reply.error)
+    metrics = reply.content.metric_records.get(METRICS, MetricRecord())
+    client, clients = metrics.get(CLIENT), metrics.get(CLIENTS)
+    if not isinstance(client, int) or not isinstance(clients, int):
+        return f"it answered {dict(metrics)}, not its client id and their number"
+    told = reply.content.config_records.get(PRIVATE)
+    private = None if told is None else read_private(told, stages)
+    if isinstance(private, str):
+        return f"client {client}: {private}"
+    return Hello(node, client, clients, private)
+
+
+def _by_client(answers: list[Hello]) -> dict[int, int]:
     """Client to node; raises `RunError` if two answers contradict each other."""
     found: dict[int, int] = {}
     for hello in answers:

@@ -78,7 +78,7 @@ class SuperLink:
         name, *arguments = command
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [_program(name), *arguments],
+                [find_program(name), *arguments],
                 cwd=self.cwd,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -178,8 +178,8 @@ def _environment(home: Path, app_dir: Path) -> dict[str, str]:
     }
 
 
-def _program(name: str) -> str:
-    """Path of a program of this Python environment."""
+def find_program(name: str) -> str:
+    """Path of a program of this Python environment; raises ``RunError`` if there is none."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

@@ -41,11 +41,13 @@ INSIDE = {
     "estimate": {"config", "data", "model"},
     "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},
+    "deployment": {"launch", "runs"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
     "commands": {
-        *("config", "data", "doctor", "estimate", "evaluate", "launch", "model", "report", "runs"),
+        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "launch", "model"),
+        *("report", "runs"),
     },
     "cli": {
         *(

@@ -18,6 +18,7 @@ from fcit_app.model.base import load_base
 from fcit_app.runs import RunFolder
 from server_app.journal import Journal
 from server_app.loop import Federation
+from server_app.nodes import ClientNodes
 from server_app.totals import PHASES, Totals
 from strategies.single import initial_single
 
@@ -59,7 +60,7 @@ def federation(tiny_folder, tmp_path):
     base = load_base(str(tiny_folder))
     model = wrap(base, config.train.rank, config.train.scaling, config.train.dropout)
     start = initial_single(initial_adapter(parameter_handles(model, False), 0))
-    nodes = {grid.partition(node): node for node in grid.get_node_ids()}
+    nodes = ClientNodes({grid.partition(node): node for node in grid.get_node_ids()}, 5)
     return lambda strategy: (
         Federation(grid, nodes, strategy, config, journal),
         start,
