@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from fcit_app.model.architectures import architecture_of
 from fcit_app.model.base import BaseModel
 
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
@@ -61,6 +62,7 @@ def build_base(size: Size, device: torch.device, attention: str = "sdpa") -> Bas
         f"random LLaVA ({size.name})",
         model,
         processor,
+        architecture_of("llava"),
         size.image_tokens,
         prompt="vicuna-v1",
         pad_to_square=True,

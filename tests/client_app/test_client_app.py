@@ -116,7 +116,7 @@ def test_the_token_of_text_is_the_mean_of_the_questions_features(config):
     expected = IdentityToken.of(load_encoder("hashed-ngrams").encode(questions))
     assert list(found["token"]) == ["total"]
     assert found["token"]["total"].numpy().tobytes() == expected.total.tobytes()
-    assert dict(found["metrics"]) == {"num-examples": len(questions), "client": 2}
+    assert dict(found["metrics"]) == {"num-examples": len(questions), "client": 2, "stage": 1}
 
 
 @pytest.mark.parametrize(("source", "width"), [("image", 32), ("text+image", 1024 + 32)])
@@ -306,7 +306,8 @@ def test_the_answer_to_the_identity_query(config):
     reply = ask(config, {}, 3, "query.identity", stage=2).content
     token = worker_of(config).token(2, 3, 5)
     assert reply.array_records["token"]["total"].numpy().tobytes() == token.total.tobytes()
-    assert dict(reply.metric_records["metrics"]) == {"num-examples": token.count, "client": 3}
+    expected = {"num-examples": token.count, "client": 3, "stage": 2}
+    assert dict(reply.metric_records["metrics"]) == expected
 
 
 def test_hello(config):

@@ -30,7 +30,9 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def root(monkeypatch):
     """Folder of all places; none of the residents outlives the test."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    )
     folder = Path(tempfile.mkdtemp(prefix="fcit-test-", dir="/tmp"))
     yield folder
     for place in folder.iterdir():
