@@ -22,6 +22,7 @@ from fcit_app.data.stages import make_stages
 from fcit_app.runs import RunFolder
 from server_app.journal import Journal
 from server_app.loop import Federation
+from server_app.nodes import ClientNodes
 from strategies.aggregators import make_aggregator
 from strategies.bank_record import BankRecord, write_bank
 from strategies.disco import Disco
@@ -129,7 +130,8 @@ class FakeFederation:
             self.strategy = inner()
             self.arrays = to_record({f"adapter/{k}": a for k, a in draw(SHAPES, 9, 0).items()})
         journal = Journal(self.folder)
-        self.loop = Federation(self.grid, nodes, self.strategy, self.config, journal)
+        known = ClientNodes(nodes, clients)
+        self.loop = Federation(self.grid, known, self.strategy, self.config, journal)
 
     def round(self, number: int, stage: int = 1) -> ArrayRecord:
         """Play one round; the stages are as the first."""

@@ -32,11 +32,13 @@ FIELDS = {
         "examples",
         "seconds",
         "bytes",
+        "bytes-down",
     },
+    "clients-matched": {"stage", "round", "clients"},
     "round-finished": {"stage", "round", "seconds", "bytes"},
     "evaluate-progress": {"stage", "task", "done", "total"},
     "stage-evaluated": {"stage", "accuracy", "seconds"},
-    "run-finished": {"last", "avg", "seconds", "bytes"},
+    "run-finished": {"last", "avg", "seconds", "bytes", "quarantined"},
     "note": {"text"},
 }
 TASKS = ["imagenet-r", "figureqa"]
