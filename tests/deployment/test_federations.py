@@ -107,12 +107,12 @@ def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path)
     plain = federation("insecure", secure=False, authenticated=False, clients=2)
     link = plain.start_superlink()
     nodes = plain.start_nodes()
-    folder = RunFolder(tmp_path / "run")
+    out = tmp_path / "run"
     two_stages = {"tasks": "imagenet-r,figureqa", "method": "finetune", "clients-per-round": 2}
-    run = plain.start_run({**SMALL, **two_stages, "out": str(folder.path)})
+    run = plain.start_run({**SMALL, **two_stages, "out": str(out)})
 
     def happened(event: str) -> bool:
-        path = folder.path / "ledger.jsonl"
+        path = out / "ledger.jsonl"
         return path.is_file() and f'"event": "{event}"' in path.read_text()
 
     wait_until(lambda: happened("round-finished"), run, 900)
@@ -126,6 +126,7 @@ def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path)
     server.resume()
 
     assert run.wait(900) == 0, run.text()
+    folder = RunFolder(out)
     assert folder.has_result, run.text()[-6000:]
     events = folder.ledger.read()
     replied = [(e["stage"], e["client"]) for e in events if e["event"] == "client-replied"]
