@@ -19,6 +19,7 @@ from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
+from fcit_app.commands.route import route
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
 from fcit_app.commands.start import PASS_ON, start
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, route, report, estimate, doctor, partition, scenario)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(
