@@ -23,6 +23,7 @@ from fcit_app.commands.route import route
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
 from fcit_app.commands.start import PASS_ON, start
+from fcit_app.commands.tau import tau
 from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, route, report, estimate, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, route, tau, report, estimate, doctor, partition, scenario)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(
