@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.commands.ask import ask
+from fcit_app.commands.compare import compare
 from fcit_app.commands.doctor import doctor
 from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, route, tau, report, estimate, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, route, tau, compare, report, estimate, doctor, partition, scenario)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(
