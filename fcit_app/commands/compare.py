@@ -54,6 +54,8 @@ def compare(
     console = output()
     for difference in found.differences:
         console.print(f"- {difference}", highlight=False, soft_wrap=True, markup=False)
+    for note in found.notes:
+        console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
     console.print(table)
     console.print(found.sentence, highlight=False, soft_wrap=True, markup=False)
 

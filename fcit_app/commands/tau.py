@@ -69,10 +69,10 @@ def tau(
         if entry.width < _NARROW and not here and entry is not best:
             hidden += 1
             continue
-        facts = _facts(entry, tasks)
-        shared = "; ".join(" + ".join(group) for group in facts["together"]) or "none"
+        formed = _facts(entry, tasks)
+        shared = "; ".join(" + ".join(group) for group in formed["together"]) or "none"
         marks = ["this run's"] * here + ["recommended"] * (entry is best)
-        numbers = (f"{entry.low:.3f}", f"{entry.high:.3f}", str(facts["subspaces"]))
+        numbers = (f"{entry.low:.3f}", f"{entry.high:.3f}", str(formed["subspaces"]))
         table.add_row(*numbers, shared, ", ".join(marks))
     console = output()
     console.print(table)

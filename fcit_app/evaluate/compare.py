@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from fcit_app.errors import ConfigError
+from fcit_app.errors import ConfigError, RunFolderError
 from fcit_app.evaluate.metrics import Rule
 from fcit_app.evaluate.noise import (
     Span,
@@ -78,6 +78,8 @@ class Comparison:
     ----------
     differences : tuple[str, ...]
         What is not the same in configuration, data and versions.
+    notes : tuple[str, ...]
+        What could not be read, and was done without.
     measured : tuple[Measured, ...]
         Last, Avg (if it applies), then the tasks.
     beyond_noise : bool
@@ -87,6 +89,7 @@ class Comparison:
     """
 
     differences: tuple[str, ...]
+    notes: tuple[str, ...]
     measured: tuple[Measured, ...]
     beyond_noise: bool
     sentence: str
@@ -120,7 +123,8 @@ def compare(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
     if not tasks:
         raise ConfigError("The runs have no scored task in common: nothing can be compared.")
     single = len(a) == len(b) == 1
-    answers = [_answers(group[0]) if single else {} for group in folders]
+    notes: list[str] = []
+    answers = [_answers(group[0], notes) if single else {} for group in folders]
     generator = np.random.default_rng(_SEED)
     rows, drawn = [], []
     for task in tasks:
@@ -129,9 +133,10 @@ def compare(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
         if paired:
             draws = paired_draws(paired, generator)
         elif _counted(results, task):
+            # All seeds are asked the same questions: more runs make that noise no smaller.
             sides = [
-                np.mean([count_draws(v, _questions(f), generator) for v, f in pairs], axis=0)
-                for pairs in (zip(*side, strict=True) for side in zip(values, folders, strict=True))
+                count_draws(float(np.mean(side)), min(map(_questions, group)), generator)
+                for side, group in zip(values, folders, strict=True)
             ]
             draws = sides[1] - sides[0]
         else:
@@ -151,7 +156,8 @@ def compare(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
     avg = [_measured("Avg", avgs, None, None, False)] if complete and same else []
     beyond = excludes_zero(last.questions) and excludes_zero(last.noise)
     found = _differences(folders[0][0], folders[1][0])
-    return Comparison(found, (last, *avg, *rows), beyond, _sentence(last, beyond, rows, single))
+    told = _sentence(last, beyond, rows, single)
+    return Comparison(found, tuple(notes), (last, *avg, *rows), beyond, told)
 
 
 def _measured(
@@ -162,11 +168,17 @@ def _measured(
     paired: bool,
 ) -> Measured:
     a, b = values
+    gap = float(np.mean(b) - np.mean(a))
+    questions = None if draws is None else span_of(draws)
+    if questions:  # Jeffreys' interval would leave out 0 and 100 percent, as Brown et al. note
+        questions = min(gap, questions[0]), max(gap, questions[1])
     if len(a) > 1 or len(b) > 1:
         noise: Span | None = over_seeds(a, b, 0.0 if draws is None else float(np.var(draws)))
     else:
         noise = over_tasks(gaps) if gaps else None
-    return Measured(name, a, b, None if draws is None else span_of(draws), noise, paired)
+    if noise:
+        noise = max(-100.0, noise[0]), min(100.0, noise[1])
+    return Measured(name, a, b, questions, noise, paired)
 
 
 def _one_setting_each(groups: Sequence[Sequence[RunFolder]]) -> None:
@@ -200,13 +212,18 @@ def _counted(results: Sequence[Sequence[RunResult]], task: str) -> bool:
     return all(metric in get_args(Rule) for metric in metrics)
 
 
-def _answers(folder: RunFolder) -> dict[str, dict[tuple[str, str], float]]:
+def _answers(folder: RunFolder, notes: list[str]) -> dict[str, dict[tuple[str, str], float]]:
     """By task and question 1 for a right answer, where the run keeps those of its last stage."""
     config = folder.read_config()
     scoring = str(config.get("evaluate.scoring", "paper"))
     found: dict[str, dict[tuple[str, str], float]] = {}
     for path in _answer_files(folder, config)[:1]:
-        for said in PredictionFile(path).read():
+        try:
+            answers = PredictionFile(path).read()
+        except RunFolderError as error:
+            notes.append(f"Answers are left aside: {error}")
+            continue
+        for said in answers:
             if said.right is not None:
                 key = said.identifier, said.question
                 found.setdefault(said.task, {})[key] = float(said.right[scoring])
@@ -257,7 +274,7 @@ def _sentence(last: Measured, beyond: bool, rows: Sequence[Measured], single: bo
         if paired
         else "counts alone, for no answers to the same questions are kept"
     )
-    tasks = "" if last.noise is None else " and of its scatter over tasks"
+    tasks = "" if last.noise is None else " and of the scatter over tasks"
     return (
         f"{verdict}{gap} in B, {how} of the test questions{tasks}; from {basis}. One run a side "
         "says nothing sure of other seeds: give groups (--a, --b) for that."
