@@ -170,7 +170,9 @@ def _measured(
     a, b = values
     gap = float(np.mean(b) - np.mean(a))
     questions = None if draws is None else span_of(draws)
-    if questions:  # Jeffreys' interval would leave out 0 and 100 percent, as Brown et al. note
+    if (
+        questions and not paired
+    ):  # Jeffreys' interval would leave out 0 and 100 percent, as Brown et al. note
         questions = min(gap, questions[0]), max(gap, questions[1])
     if len(a) > 1 or len(b) > 1:
         noise: Span | None = over_seeds(a, b, 0.0 if draws is None else float(np.var(draws)))
