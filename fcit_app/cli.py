@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.commands.ask import ask
+from fcit_app.commands.compare import compare
 from fcit_app.commands.doctor import doctor
 from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
+from fcit_app.commands.route import route
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
 from fcit_app.commands.start import PASS_ON, start
+from fcit_app.commands.tau import tau
 from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, route, tau, compare, report, estimate, doctor, partition, scenario)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(

@@ -27,6 +27,7 @@ from fcit_app.runs import (
     locked,
     make_result,
 )
+from fcit_app.runs.token_book import TokenBook
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients
 from server_app.place import EVALUATED, FINISHED, ROUND
@@ -171,6 +172,7 @@ def run_federated(
     learning = Learning(config, benchmark, journal)
     learning.strategy.summary()
     federation = Federation(grid, nodes, learning.strategy, config, journal)
+    federation.tokens = TokenBook(folder.path)
     learning.shared = shared_evaluation(
         grid, config, benchmark, learning.evaluator, journal, federation, folder
     )

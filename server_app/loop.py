@@ -20,9 +20,11 @@ from flwr.serverapp.strategy import Strategy
 from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
+from fcit_app.runs.token_book import TokenBook
 from server_app.exchange import PromptGrid, exchange
 from server_app.guard import judge_identity, judge_importance
 from server_app.journal import Journal
+from server_app.kept_tokens import keep_tokens
 from server_app.late import Late, training_limit
 from server_app.matched import tell_newcomers
 from server_app.nodes import ClientNodes
@@ -82,6 +84,8 @@ class Federation:
     ----------
     totals : Totals
         Seconds, bytes and sample counts so far.
+    tokens : TokenBook or None
+        Keeps the clients' identity tokens if it is set.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Federation:
         self._config = config
         self._journal = journal
         self.totals = Totals()
+        self.tokens: TokenBook | None = None
 
     @property
     def clients(self) -> list[int]:
@@ -223,6 +228,9 @@ class Federation:
         self._strike(stage, replies, tell)
         traffic = {"up": tokens.up + replies.up, "down": replies.down}
         self._add(stage, seconds, replies, traffic, merged is not None)
+        if self.tokens is not None:
+            trained = replies.trained if merged is not None else {}
+            keep_tokens(self.tokens, strategy, (stage.number, number, attempt), trained)
         if merged is None and step == "retry":
             failed.update(replies.rejected)
             tell("round-short", usable=len(usable), needed=config.min_clients, attempt=attempt)

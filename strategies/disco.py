@@ -91,6 +91,8 @@ class Disco(TrainOnly):
         How the latest round's newcomers were matched; its positions count the bank's subspaces.
     rejected : list[Rejection]
         Who took no part in the latest round, and why.
+    participants : dict[int, IdentityToken]
+        Who was matched or known in the latest round, ascending, with its token.
     inners : dict[int, InnerStrategy]
         Subspace identifier to its inner strategy.
     projector_inner : InnerStrategy or None
@@ -136,6 +138,7 @@ class Disco(TrainOnly):
         self.assignment: dict[int, int] = {}
         self.last_matching = Matching()
         self.rejected: list[Rejection] = []
+        self.participants: dict[int, IdentityToken] = {}
         self.inners: dict[int, InnerStrategy] = {}
         self.projector_inner = self._make_inner() if projector == "shared" else None
         self._stage: StageClients | None = None
@@ -190,6 +193,7 @@ class Disco(TrainOnly):
             widths[0] if widths else None,
             {key: config[key] for key in (PARTICIPANTS, LESSONS) if lessons},
         )
+        self.participants = {client: stage.tokens[client] for client in nodes}
         opened = self._assign(stage, bank, nodes)
 
         instructions: dict[int, Instruction] = {}

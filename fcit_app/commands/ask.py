@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,6 @@ from rich.table import Table
 from fcit_app.commands.terminal import output, printable
 
 if TYPE_CHECKING:
-    from fcit_app.evaluate.question import Reply
     from fcit_app.evaluate.saved_run import SavedRun
 
 _BAR = 20
@@ -38,7 +39,7 @@ def ask(
 
     run = open_saved_run(path)
     reply = put(run, image, question, each)
-    voices = _voices(run, reply)[:top]
+    voices = voices_of(run, reply.weights, reply.alone)[:top]
     if as_json:
         facts = {
             "run": str(run.path),
@@ -59,33 +60,40 @@ def ask(
         who = "one adapter" if count == 1 else f"{count} adapters at full weight"
         console.print(f"Method {run.config.method} answers every question with {who}.")
     if run.routed or each:
-        console.print(_table(voices, run.routed, each))
+        console.print(voices_table(voices, run.routed, each))
     hidden = len(run.bank.subspaces) - len(voices)
     if hidden and (run.routed or each):
         noun = "subspace is" if hidden == 1 else "subspaces are"
         console.print(f"{hidden} more {noun} not shown (--top).", highlight=False)
 
 
-def _voices(run: SavedRun, reply: Reply) -> list[dict[str, Any]]:
+def voices_of(
+    run: SavedRun,
+    weights: Mapping[int, float] | None,
+    alone: Mapping[int, str] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """Facts of each subspace, the loudest first."""
     voices = [
         {
             "id": subspace.identifier,
-            "weight": None if reply.weights is None else reply.weights[subspace.identifier],
+            "weight": None if weights is None else weights[subspace.identifier],
             "tasks": list(run.trained.get(subspace.identifier, ())),
-            "alone": reply.alone.get(subspace.identifier),
+            "alone": alone.get(subspace.identifier),
         }
         for subspace in run.bank.subspaces
     ]
     return sorted(voices, key=lambda voice: -(voice["weight"] or 0))
 
 
-def _table(voices: list[dict[str, Any]], routed: bool, each: bool) -> Table:
+def voices_table(voices: list[dict[str, Any]], routed: bool, each: bool) -> Table:
+    """Show subspaces, and how loudly each speaks."""
     table = Table()
     table.add_column("subspace", justify="right")
     if routed:
         table.add_column("weight", justify="right")
         table.add_column("", min_width=_BAR)
+    if "cosine" in voices[0]:
+        table.add_column("cosine", justify="right")
     table.add_column("learned")
     if each:
         table.add_column("alone it says")
@@ -94,6 +102,8 @@ def _table(voices: list[dict[str, Any]], routed: bool, each: bool) -> Table:
         if routed:
             bar = "█" * round(_BAR * min(1.0, max(0.0, voice["weight"])))
             cells += [f"{voice['weight']:.3f}", bar]
+        if "cosine" in voice:
+            cells.append(f"{voice['cosine']:.3f}")
         cells.append(", ".join(voice["tasks"]) or "?")
         if each:
             cells.append(escape(printable(voice["alone"])))

@@ -147,7 +147,7 @@ class QuestionAndPictureFeatures:
 
 
 def sample_features(
-    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures
+    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures | None
 ) -> SampleFeatures:
     """Features that tokens of this source (`identity.token`) are made of.
 
@@ -157,8 +157,8 @@ def sample_features(
         See the classes above.
     encoder : TextEncoder
         For the question, and the picture if it is CLIP's.
-    vision : VisionFeatures
-        For the picture otherwise; not used by "text".
+    vision : VisionFeatures or None
+        For the picture otherwise; None may be given where it is not used.
 
     Raises
     ------
@@ -170,7 +170,13 @@ def sample_features(
     if source == "text":
         return question
     clip = load_picture_encoder(encoder.name)
-    picture = PictureFeatures(vision) if clip is None else ClipPictureFeatures(clip)
+    picture: SampleFeatures
+    if clip is not None:
+        picture = ClipPictureFeatures(clip)
+    elif vision is not None:
+        picture = PictureFeatures(vision)
+    else:
+        raise ModelError(f"identity.token = {source} needs the base's vision tower.")
     if source == "image":
         return picture
     return QuestionAndPictureFeatures(question, picture)

@@ -37,6 +37,7 @@ from fcit_app.model.base import BaseModel
 from fcit_app.model.mixed_projector import MixedProjector, mixed_projector
 from fcit_app.model.preserve import preserved
 from fcit_app.model.prompt_pool import PromptPool, pool_of
+from fcit_app.model.routes import route_owners, route_tokens
 
 # not the name of any module: PEFT finds an adapter's parameters by its name between dots
 STACK = "bank_stack"
@@ -112,23 +113,13 @@ class BankSession:
 
     @property
     def tokens(self) -> Tensor | None:
-        """What questions are compared with, shape (tokens, width); None if there are no tokens.
-
-        The identity token of each subspace, or its prototypes where it has some.
-        """
-        routes = [s.token.routes if s.token else () for s in self.bank.subspaces]
-        means = [token.mean for tokens in routes for token in tokens]
-        if not means:
-            return None
-        return torch.from_numpy(np.stack(means).astype(np.float32))
+        """What questions are compared with, see ``route_tokens``."""
+        return route_tokens(self.bank)
 
     @property
     def owners(self) -> Tensor | None:
-        """Position of the subspace of each of ``tokens``; None if that is simply their order."""
-        counts = [len(s.token.routes) if s.token else 0 for s in self.bank.subspaces]
-        if max(counts, default=0) < 2:
-            return None
-        return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        """Position of the subspace of each of ``tokens``, see ``route_owners``."""
+        return route_owners(self.bank)
 
     def __enter__(self) -> Self:
         """Install the bank."""

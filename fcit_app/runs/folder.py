@@ -20,6 +20,7 @@ from fcit_app.runs.lock import NAME as LOCK_NAME
 from fcit_app.runs.lock import check_unlocked
 from fcit_app.runs.result import RunResult, read_result
 from fcit_app.runs.state_file import SavedState, put_right, read_state, write_state
+from fcit_app.runs.token_book import FOLDER as TOKENS
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ _NAMES = frozenset(
         "result.json",
         "report.html",
         "state",
+        "tau.png",
         LOG_NAME,
+        TOKENS,
         LOCK_NAME,
     }
 )

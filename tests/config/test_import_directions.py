@@ -46,8 +46,8 @@ INSIDE = {
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
     "commands": {
-        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "launch", "model"),
-        *("report", "runs"),
+        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "identity", "launch"),
+        *("model", "report", "runs"),
     },
     "cli": {
         *(

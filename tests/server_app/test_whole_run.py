@@ -99,6 +99,7 @@ def test_the_folder_is_complete(finished, method):
         "report.html",
         "result.json",
         "state",
+        *(["tokens"] if method == "disco" else []),
     }
     assert {entry.name for entry in (folder.path / "state").iterdir()} == {
         "previous.safetensors",
