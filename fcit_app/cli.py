@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.commands.ask import ask
+from fcit_app.commands.audit import audit
 from fcit_app.commands.doctor import doctor
 from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
+from fcit_app.commands.export import export
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.scenario import scenario
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario)
+COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario, export, audit)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(

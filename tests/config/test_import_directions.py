@@ -45,9 +45,10 @@ INSIDE = {
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
+    "export": {"config", "data", "evaluate", "model", "runs"},
     "commands": {
-        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "launch", "model"),
-        *("report", "runs"),
+        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "launch"),
+        *("model", "report", "runs"),
     },
     "cli": {
         *(
