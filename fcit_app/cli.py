@@ -19,6 +19,7 @@ from fcit_app.commands.doctor import doctor
 from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
 from fcit_app.commands.export import export
+from fcit_app.commands.forget import forget
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.scenario import scenario
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario, export, audit)
+COMMANDS = (evaluate, ask, report, estimate, doctor, partition, scenario, export, audit, forget)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcit_app.evaluate.saved_run import SavedRun
+from fcit_app.export.forget import FORGOTTEN
 from fcit_app.model.bank_hash import bank_hashes
 from fcit_app.runs import events_that_stand, read_ledger
 
@@ -60,7 +61,9 @@ class Audit:
     @property
     def proved(self) -> bool:
         """Whether there were hashes and all of them agree."""
-        return bool(self.stages) and not self.problems and not any(s.problems for s in self.subspaces)
+        return (
+            bool(self.stages) and not self.problems and not any(s.problems for s in self.subspaces)
+        )
 
 
 def audit_run(run: SavedRun) -> Audit:
@@ -93,12 +96,16 @@ def audit_run(run: SavedRun) -> Audit:
     ]
     # Saved in the middle of a stage, the state is ahead of the hashes where clients have trained.
     ahead = run.stage > stages[-1]
-    identifiers = sorted({int(n) for e in hashed.values() for n in e["subspaces"]})
+    forgotten = {int(e["subspace"]) for e in events if e.get("event") == FORGOTTEN}
+    every = {int(n) for e in hashed.values() for n in e["subspaces"]}
+    # What was taken out on purpose is not missed.
+    gone = {n for n in forgotten if str(n) not in now["subspaces"]}
+    identifiers = sorted(every - gone)
     audits = [
         _subspace(number, hashed, trained.get(number, set()), now["subspaces"], ahead)
         for number in identifiers
     ]
-    strangers = sorted(set(map(int, now["subspaces"])) - set(identifiers))
+    strangers = sorted(set(map(int, now["subspaces"])) - every)
     problems += [
         f"The state holds subspace {number}, which no hash names."
         for number in strangers
@@ -149,7 +156,9 @@ def told(audit: Audit) -> Sequence[str]:
     for entry in audit.subspaces:
         stages = ", ".join(map(str, entry.changed))
         verdict = "; ".join(entry.problems) or "unchanged in every other stage"
-        lines.append(f"Subspace {entry.identifier}: trained and changed in stage {stages}; {verdict}")
+        lines.append(
+            f"Subspace {entry.identifier}: trained and changed in stage {stages}; {verdict}"
+        )
     if len(audit.projector) > 1:
         lines.append(
             "The shared projector changed in stages "

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig
 from fcit_app.model.bank import Bank
 from fcit_app.runs.atomic import write_json
@@ -39,7 +40,7 @@ def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
     """
     tokens = [subspace.token for subspace in bank.subspaces if subspace.token is not None]
     routes = [(place, part) for place, token in enumerate(tokens) for part in token.routes]
-    arrays = {
+    arrays: Arrays = {
         # what questions are compared with, and the position of the subspace of each row
         "means": np.stack([part.mean for _, part in routes]),
         "owners": np.array([place for place, _ in routes], dtype=np.int64),

@@ -11,7 +11,7 @@ from fcit_app.runs import RunResult, make_result, read_result
 KEYS = [
     *("method", "aggregator", "setting", "scenario", "beta", "seed", "tasks", "accuracy"),
     *("last", "avg", "backward_transfer", "forgetting", "zero_shot", "subspaces"),
-    *("seconds", "bytes", "metrics"),
+    *("seconds", "bytes", "metrics", "forgotten"),
 ]
 TASKS = ["imagenet-r", "arxivqa"]
 
