@@ -93,7 +93,8 @@ def text_encoder(kind: str, checkpoint: str) -> Callable[[Sequence[str]], Tensor
     from transformers import AutoTokenizer, CLIPTextModel
 
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
-    tower: Any = CLIPTextModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tower: Any = CLIPTextModel.from_pretrained(checkpoint, dtype=torch.float32)
+    tower.eval()
     positions = tower.config.max_position_embeddings
     options = {"padding": True, "truncation": True, "max_length": positions, "return_tensors": "pt"}
 
