@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.commands.ask import ask
+from fcit_app.commands.audit import audit
 from fcit_app.commands.compare import compare
 from fcit_app.commands.doctor import doctor
 from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
+from fcit_app.commands.export import export
+from fcit_app.commands.forget import forget
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.route import route
@@ -34,7 +37,11 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 """Exit code for what a user can mend."""
 
-COMMANDS = (evaluate, ask, route, tau, compare, report, estimate, doctor, partition, scenario)
+COMMANDS = (
+    *(evaluate, ask, route, tau, compare, report),
+    *(estimate, doctor, partition, scenario),
+    *(export, audit, forget),
+)
 """All but ``run`` and ``start``, in the order of the help."""
 
 app = typer.Typer(

@@ -19,6 +19,7 @@ from fcit_app.evaluate.summary import summarise
 from fcit_app.methods import load_method
 from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters
 from fcit_app.model.bank import Bank
+from fcit_app.model.bank_hash import bank_hashes
 from fcit_app.runs import RunAnalysis
 from server_app.analysis import Analysis
 from server_app.evaluation import SharedEvaluation
@@ -139,6 +140,8 @@ class Learning:
         self._journal.write(
             "stage-evaluated", stage=stage.number, accuracy=row, seconds=round(seconds, 3)
         )
+        # for `fcit audit`
+        self._journal.write("bank-hashed", stage=stage.number, **bank_hashes(bank))
         identifiers = [subspace.identifier for subspace in bank.subspaces]
         self._analysis.add(found, seen, identifiers, trained, general)
         return self._analysis.result()

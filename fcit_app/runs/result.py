@@ -49,6 +49,7 @@ class RunResult(Strict):
     ``accuracy``: percent, a row per evaluated stage, a column per task seen so far. ``last``: mean
     of its last row. ``avg``: mean over rows of the row means. ``zero_shot``: percent per task.
     ``metrics``: what the accuracy of each task is; null in results from before it was told.
+    ``forgotten``: subspaces that were taken out after the run (``fcit forget``), null if none was.
     """
 
     method: str
@@ -68,6 +69,7 @@ class RunResult(Strict):
     seconds: PhaseSeconds
     bytes: TrafficBytes
     metrics: dict[str, str] | None = None
+    forgotten: list[int] | None = None
 
     @model_validator(mode="after")
     def _rows_fit_tasks(self) -> RunResult:

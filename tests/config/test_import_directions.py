@@ -45,9 +45,10 @@ INSIDE = {
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "runs"},
+    "export": {"config", "data", "evaluate", "model", "runs"},
     "commands": {
-        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "identity", "launch"),
-        *("model", "report", "runs"),
+        *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "identity"),
+        *("launch", "model", "report", "runs"),
     },
     "cli": {
         *(
