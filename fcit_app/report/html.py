@@ -30,15 +30,33 @@ def _compiled(template: str) -> Template:
 
 
 _TABLE = """<div class="wide"><table>
-<thead><tr>{% for name in header %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for name, kind in header %}
+<th scope="col"{{ kind }}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for row in rows %}
-<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% for name, cells in rows %}
+<tr><th scope="row">{{ name }}</th>
+{% for cell, kind in cells %}<td{{ kind }}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 """
 
 
 def table(header: list[str], rows: list[list[str]]) -> Markup:
-    """Make a plain table; the first cell of a row is its name."""
-    return render(_TABLE, header=header, rows=rows)
+    """Make a plain table; the first cell of a row is its name, words stand left and numbers right.
+
+    Parameters
+    ----------
+    header : list[str]
+        Titles of the columns.
+    rows : list[list[str]]
+        At least one; each as long as the header.
+    """
+    kinds = [
+        Markup(' class="text"') if any(cell[:1].isalpha() for cell in column) else Markup("")
+        for column in zip(*rows, strict=True)
+    ]
+    return render(
+        _TABLE,
+        header=list(zip(header, kinds, strict=True)),
+        rows=[(row[0], list(zip(row, kinds, strict=True))[1:]) for row in rows],
+    )

@@ -14,7 +14,7 @@ from fcit_app.report.reading import Event, Reading
 
 
 def token_similarity(run: Reading) -> Markup | None:
-    """Draw the cosine of every two subspaces' tokens; pairs at or above the threshold are framed."""
+    """Draw the cosine of every two subspaces' tokens; pairs from the threshold on are framed."""
     if not run.tokens:
         return None
     vectors = np.stack(list(run.tokens.values()))

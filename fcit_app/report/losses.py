@@ -14,12 +14,16 @@ def loss_curves(run: Reading) -> Markup | None:
     if not replies:
         return None
     rounds = max(int(reply["round"]) for reply in replies)
+    stages = sorted({int(reply["stage"]) for reply in replies})
     points: dict[int, list[tuple[float, float]]] = {}
     for reply in replies:
         overall = (int(reply["stage"]) - 1) * rounds + int(reply["round"])
         points.setdefault(int(reply["client"]), []).append((float(overall), float(reply["loss"])))
-    lines = [Line(f"client {client}", sorted(points[client])) for client in sorted(points)]
-    stages = sorted({int(reply["stage"]) for reply in replies})
+    # Another stage is another task: its losses do not go on from the stage before.
+    gaps = [((stage - 1) * rounds + 0.5, float("nan")) for stage in stages[1:]]
+    lines = [
+        Line(f"client {client}", sorted([*points[client], *gaps])) for client in sorted(points)
+    ]
     caption = f"Training loss of each of {len(lines)} clients; upright lines part the stages"
     if len(lines) > MOST_NAMED:
         caption += "; with so many clients none is named"
@@ -29,5 +33,5 @@ def loss_curves(run: Reading) -> Markup | None:
         "round of the run",
         "loss",
         logarithmic=all(float(reply["loss"]) > 0 for reply in replies),
-        bars=[(stage - 1) * rounds + 0.5 for stage in stages[1:]],
+        bars=[place for place, _ in gaps],
     )

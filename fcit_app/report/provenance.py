@@ -15,7 +15,8 @@ from fcit_app.report.reading import Reading
 
 _PLACES = frozenset({"preset", "method", "out", "resume", "resume-allow"})
 
-_TEMPLATE = """<p>To run it again{% if commit %}, at commit <code>{{ commit }}</code>{% endif %}:</p>
+_TEMPLATE = """<p>To run it again
+{%- if commit %}, at commit <code>{{ commit }}</code>{% endif %}:</p>
 <pre>{{ command }}</pre>
 {% for title, facts in parts %}
 <details><summary>{{ title }}</summary><pre>{{ facts }}</pre></details>

@@ -35,7 +35,7 @@ th, td { padding: .25rem .55rem; text-align: right; vertical-align: top; font-we
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 thead th { color: var(--soft); vertical-align: bottom; }
 tbody th { text-align: left; min-width: 6rem; }
-td:last-child:not(:nth-child(n+7)) { overflow-wrap: anywhere; }
+thead th:first-child, thead th.text, td.text { text-align: left; }
 tr.disco > * { font-weight: 700; }
 tr.reference > * { color: var(--soft); font-style: italic; }
 .heat { border-collapse: separate; border-spacing: 2px; }
@@ -43,9 +43,9 @@ tr.reference > * { color: var(--soft); font-style: italic; }
 .heat td { min-width: 2.6rem; text-align: center; border-radius: .2rem; background: var(--muted); }
 .heat td:empty { background: none; }
 .heat td.mark { outline: 2px solid var(--accent); outline-offset: 1px; font-weight: 700; }
-.heat thead th { height: 6.5rem; text-align: left; padding: 0; }
-.heat thead span { display: block; writing-mode: vertical-rl; transform: rotate(180deg);
-  margin: 0 auto; white-space: nowrap; }
+.heat thead span { display: inline-block; writing-mode: vertical-rl; transform: rotate(180deg);
+  white-space: nowrap; }
+.heat thead th { text-align: center; padding: 0; }
 figure { margin: 0; }
 svg { display: block; width: 100%; max-width: 40rem; height: auto; }
 .legend { font-size: .875rem; }
