@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Sequence
@@ -57,7 +56,8 @@ class Line:
 _FIGURE = """<figure>
 {{ svg }}
 {% if names %}<ul class="legend">{% for name, colour, dashed in names %}
-<li><i style="border-color:{{ colour }}"{% if dashed %} class="dashed"{% endif %}></i>{{ name }}</li>
+<li><i style="border-color:{{ colour }}"{% if dashed %} class="dashed"{% endif %}></i>
+{{- name }}</li>
 {%- endfor %}</ul>{% endif %}
 <figcaption>{{ caption }}</figcaption></figure>
 """
@@ -133,6 +133,16 @@ def stacked_bars(
         return _figure(figure, caption, names)
 
 
+def number_figures(page: str) -> str:
+    """Give each picture of a page its own names for its parts, which are the same in all."""
+    before, *pictures = page.split("<svg ")
+    named = [
+        re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>figure-{number}-", picture) + "</svg>" + rest
+        for number, (picture, rest) in enumerate((p.split("</svg>", 1) for p in pictures), start=1)
+    ]
+    return "<svg ".join([before, *named])
+
+
 def _axes(height: float = 3.0) -> tuple[Figure, Axes]:
     """Make an empty figure, as wide as a phone shows without making its text small (inches)."""
     figure = Figure(figsize=(4.8, height))
@@ -155,8 +165,6 @@ def _svg(figure: Figure, caption: str) -> Markup:
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # Several pictures stand on one page: their names for parts must not meet.
-    own = hashlib.sha256((caption + text).encode()).hexdigest()[:8]
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>p{own}-", text).replace(_INK, "currentColor")
+    text = text.replace(_INK, "currentColor")
     opening = render('<svg role="img" aria-label="{{ caption }}"', caption=caption)
     return opening + Markup(text.removeprefix("<svg"))

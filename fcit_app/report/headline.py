@@ -51,7 +51,7 @@ def run_names(runs: Sequence[Reading]) -> list[str]:
 
 
 def in_order(runs: Sequence[Reading]) -> list[Reading]:
-    """References first, then the methods in the order of the tables; without numbers last."""
+    """Sort runs as the tables do: references, then methods; those without numbers last."""
 
     def rank(run: Reading) -> tuple[bool, tuple[int, str, int]]:
         return run.result is None, place(run.result) if run.result else (0, run.method, 0)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from fcit_app.errors import RunFolderError
 from fcit_app.report.accuracy import accuracy_matrix, forgetting_curves, mean_curves
+from fcit_app.report.charts import number_figures
 from fcit_app.report.costs import time_by_phase, traffic
 from fcit_app.report.headline import headline, in_order, run_names
 from fcit_app.report.html import render
@@ -124,7 +125,7 @@ def page_of(runs: Sequence[Reading]) -> str:
     results = [run.result for run in runs if run.result]
     settings = sorted({f"{result.setting} stages" for result in results})
     sections = [(s.title, s.anchor, _filled(s, named)) for s in SECTIONS]
-    return render(
+    page = render(
         _TEMPLATE,
         title=_TITLE + (f": {', '.join(settings)}" if settings else ""),
         style=Markup(STYLE),
@@ -134,6 +135,7 @@ def page_of(runs: Sequence[Reading]) -> str:
         means=mean_curves(runs, names) or "",
         sections=[section for section in sections if section[2]],
     )
+    return number_figures(str(page))
 
 
 def _filled(
