@@ -18,8 +18,6 @@ from fcit_app.report import write_report
 
 HERE = Path(__file__).parent
 BROWSER = os.environ.get("FCIT_BROWSER") or shutil.which("chromium") or shutil.which("chrome")
-    os.environ.get("FCIT_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-)
 SIZES = {"report.png": (1440, 1900, ()), "report-dark.png": (1440, 1900, ("dark",))}
 """Name to width and height of the window, and whether the system is set to dark."""
 

@@ -108,7 +108,7 @@ def line_chart(
             axes.set_yscale("log")
         if limits:
             axes.set_ylim(*limits)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         names = [] if many else [line.name for line in lines]
