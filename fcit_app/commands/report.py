@@ -39,13 +39,13 @@ def report(
         typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
         return
     console = output()
-    if results:
-        console.print(comparison_table(results))
-        console.print(cost_line(results), highlight=False, soft_wrap=True)
     for reading in readings:
         for problem in reading.missing:
             console.print(
                 f"{reading.folder}: {problem}", highlight=False, soft_wrap=True, markup=False
             )
+    if results:
+        console.print(comparison_table(results))
+        console.print(cost_line(results), highlight=False, soft_wrap=True)
     where = ", ".join(str(path.resolve()) for path in runs)
     console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)
