@@ -224,6 +224,8 @@ def _run_stages(
     arrays: ArrayRecord,
 ) -> ArrayRecord:
     """Do what is left to do of all stages, keeping the run after each step."""
+    from fcit_app.report import write_report  # only now: it imports matplotlib
+
     done = checkpoint.place
     for stage in stages:
         if not done.covers(stage.number, 1):
@@ -252,6 +254,7 @@ def _run_stages(
             )
             folder.write_analysis(analysis)
             checkpoint.save(arrays, stage, config.rounds, EVALUATED)
+            write_report([folder.path], folder.path / "report.html")
     return arrays
 
 

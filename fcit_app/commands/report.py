@@ -23,18 +23,29 @@ def report(
         bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Compare finished runs: a table here, and an HTML report."""
-    from fcit_app.report import comparison_table, cost_line, write_report
-    from fcit_app.runs import finished_runs, read_result
+    """Compare runs: a table here of the finished ones, and an HTML report of all.
 
-    folders = finished_runs(runs)
-    results = [read_result(folder) for folder in folders]
+    The report shows what an unfinished or damaged run has, and names what it lacks.
+    """
+    from fcit_app.report import comparison_table, cost_line, write_report
+    from fcit_app.report.reading import read_run
+    from fcit_app.runs import run_folders
+
+    folders = run_folders(runs)
+    readings = [read_run(folder) for folder in folders]
+    results = [reading.result for reading in readings if reading.finished and reading.result]
     page = write_report(folders, out or runs[0] / "report.html")
     if as_json:
         typer.echo(json.dumps([result.model_dump() for result in results], indent=2))
         return
     console = output()
-    console.print(comparison_table(results))
-    console.print(cost_line(results), highlight=False, soft_wrap=True)
+    for reading in readings:
+        for problem in reading.missing:
+            console.print(
+                f"{reading.folder}: {problem}", highlight=False, soft_wrap=True, markup=False
+            )
+    if results:
+        console.print(comparison_table(results))
+        console.print(cost_line(results), highlight=False, soft_wrap=True)
     where = ", ".join(str(path.resolve()) for path in runs)
     console.print(f"Runs: {where} · Report: {page}", highlight=False, soft_wrap=True, markup=False)

@@ -1,99 +1,100 @@
-"""The report: one HTML file that needs nothing but a browser.
-
-The template is Python text because Flower's app bundle carries no HTML files.
-"""
+"""The report: one HTML file that needs nothing but a browser, of one or several runs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment
+from markupsafe import Markup
 
-from fcit_app.report.analysis import beyond_accuracy, skill_rows
-from fcit_app.report.plots import accuracy_heat_map, activation_heat_map, forgetting_curves
-from fcit_app.report.table import all_tasks, cells, cost_line, header, label, place
-from fcit_app.runs.analysis import read_analysis
-from fcit_app.runs.atomic import read_json, write_bytes
+from fcit_app.errors import RunFolderError
+from fcit_app.report.accuracy import accuracy_matrix, forgetting_curves, mean_curves
+from fcit_app.report.charts import number_figures
+from fcit_app.report.costs import time_by_phase, traffic
+from fcit_app.report.headline import headline, in_order, run_names
+from fcit_app.report.html import render
+from fcit_app.report.identity import subspaces, token_similarity, who_joined
+from fcit_app.report.losses import loss_curves
+from fcit_app.report.provenance import provenance
+from fcit_app.report.reading import Reading, read_run, references_of
+from fcit_app.report.refusals import refusals
+from fcit_app.report.routing import activation, beyond_accuracy, skills
+from fcit_app.report.style import STYLE
+from fcit_app.report.table import cost_line
+from fcit_app.runs.atomic import write_bytes
 from fcit_app.runs.folder import writing
-from fcit_app.runs.result import RunResult, read_result
 
+_TITLE = "Federated continual instruction tuning"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its title, its anchor, and what draws it of each run."""
+
+    title: str
+    anchor: str
+    parts: tuple[Callable[[Reading], Markup | None], ...]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("Learnt and kept", "accuracy", (accuracy_matrix, forgetting_curves)),
+    Section(
+        "Subspaces and who joined them", "subspaces", (token_similarity, subspaces, who_joined)
+    ),
+    Section("Which subspaces questions wake", "routing", (activation, beyond_accuracy)),
+    Section("General ability (per cent)", "skills", (skills,)),
+    Section("Training loss", "loss", (loss_curves,)),
+    Section("Time and traffic", "costs", (time_by_phase, traffic)),
+    Section("Left out and refused", "refusals", (refusals,)),
+    Section("Configuration, versions, and how to run it again", "provenance", (provenance,)),
+)
+"""In the order of the page; a section that no run has anything for is left out."""
+
+# Nothing is loaded and nothing runs: the browser is told so, and holds the page to it.
 _TEMPLATE = """<!doctype html>
-<html lang="en"><meta charset="utf-8">
+<html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8884; }
-th, td { overflow-wrap: normal; }
-th:first-child, td:first-child { text-align: left; }
-tr.disco td { font-weight: 600; }
-figure { margin: 1rem 0; background: #fff; color: #000; padding: .5rem; border-radius: .5rem; }
-svg { max-width: 100%; height: auto; }
-pre { overflow-x: auto; }
-</style>
+<style>{{ style }}</style></head>
+<body>
 <h1>{{ title }}</h1>
-<p>{{ cost }}</p>
-<h2>Accuracy after the last stage (per cent)</h2>
-<div class="wide"><table>
-<tr><th>method</th>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for name, method, row in rows %}<tr class="{{ method }}"><td>{{ name }}</td>
-{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
-</table></div>
-<p>Last: mean of the row. Avg: mean over stages of the mean over the tasks seen by then.
-BWT: backward transfer, in points.</p>
-{% for run in runs %}
-<h2>{{ run.name }}</h2>
-{% if run.matrix %}<div class="wide">
-<figure>{{ run.matrix | safe }}<figcaption>Accuracy on each task after each stage
-{%- if run.transfer %}; grey: not trained by then{% endif %}</figcaption>
-</figure>
-<figure>{{ run.curves | safe }}<figcaption>How well each task is kept</figcaption></figure>
-</div>{% endif %}
-{% if run.beyond %}<div class="wide"><table>
-<tr>{% for name in run.beyond[0] %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in run.beyond[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-<p>Routing: questions whose strongest subspace was trained on their task. Entropy of the activation
-weights, in nats and over its largest value. Not trained yet: mean accuracy on tasks that no stage
-has taught by then, and what that is above the untrained base.
-{%- if run.forward %} Forward transfer: {{ run.forward }} points.{% endif %}</p>{% endif %}
-{% if run.activation %}<div class="wide">
-<figure>{{ run.activation | safe }}<figcaption>Mean weight of each subspace for each task's
-questions, after the last stage</figcaption></figure>
-</div>{% endif %}
-{% if run.skills %}<details open><summary>General ability (per cent)</summary>
-<div class="wide"><table>
-<tr><th>skill</th><th>before training</th>
-{% for stage in run.skills.stages %}<th>after stage {{ stage }}</th>{% endfor %}</tr>
-{% for row in run.skills.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div></details>{% endif %}
-{% if run.subspaces %}<div class="wide"><table>
-<tr><th>subspace</th><th>opened in stage</th><th>samples</th><th>from</th></tr>
-{% for s in run.subspaces %}<tr><td>{{ s.id }}</td><td>{{ s.first_stage }}</td>
-<td>{{ s.samples }}</td><td>{{ s.task_counts.items() | map('join', ' ') | join(', ') }}</td></tr>
-{% endfor %}</table></div>{% endif %}
-{% if run.unscored %}<p>Learnt, but not evaluated on the server: {{ run.unscored }} (no test samples
-there).</p>{% endif %}
-<details><summary>Configuration and versions</summary><pre>{{ run.facts }}</pre></details>
+{% if cost %}<p class="note">{{ cost }}</p>{% endif %}
+{% if missing %}
+<div class="missing" role="note"><ul>
+{% for name, problem in missing %}<li><b>{{ name }}</b>: {{ problem }}</li>{% endfor %}
+</ul></div>
+{% endif %}
+<nav aria-label="Sections"><ul>{% for title, anchor, _ in sections %}
+<li><a href="#{{ anchor }}">{{ title }}</a></li>{% endfor %}</ul></nav>
+<main>
+{{ headline }}
+{{ means }}
+{% for title, anchor, runs in sections %}
+<section id="{{ anchor }}"><h2>{{ title }}</h2>
+<div class="runs">
+{% for name, parts in runs %}
+<article><h3>{{ name }}</h3>
+{% for part in parts %}{{ part }}{% endfor %}
+</article>
 {% endfor %}
-</html>
+</div></section>
+{% endfor %}
+</main></body></html>
 """
-
-_PAGE = Environment(autoescape=True).from_string(_TEMPLATE)
 
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
-    """Write the report of one or several finished runs.
+    """Write the report of one or several runs, finished or not.
+
+    What a run lacks is named in the report. References beside the runs' folders are taken into
+    the headline's table.
 
     Parameters
     ----------
     runs : Sequence[Path]
-        Run folders with a ``result.json``; at least one.
+        Run folders; at least one.
     out : Path
         The HTML file; replaced if it exists.
 
@@ -105,47 +106,45 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     Raises
     ------
     RunFolderError
-        If a run is not finished, one of its files cannot be read, or ``out`` cannot be written.
+        If a path is no folder, or ``out`` cannot be written.
     """
-    found = sorted(((read_result(run), Path(run)) for run in runs), key=lambda run: place(run[0]))
-    results = [result for result, _ in found]
-    tasks = all_tasks(results)
-    settings = sorted({f"{result.setting} stages" for result in results})
-    page = _PAGE.render(
-        title=f"Federated continual instruction tuning: {', '.join(settings)}",
-        cost=cost_line(results),
-        header=header(tasks),
-        rows=[(label(result, results), result.method, cells(result, tasks)) for result in results],
-        runs=[_section(result, folder) for result, folder in found],
-    )
+    for folder in runs:
+        if not Path(folder).is_dir():
+            raise RunFolderError(f"{folder} is not a run's folder. Name a folder, as runs/mini.")
+    page = page_of([read_run(Path(folder)) for folder in runs])
     with writing(out):
         write_bytes(out, page.encode())
     return out.resolve()
 
 
-def _section(result: RunResult, folder: Path) -> dict[str, object]:
-    staged = len(result.accuracy or []) > 1
-    facts = {name: read_json(folder / f"{name}.json") for name in ("config", "environment")}
-    analysis = read_analysis(folder)
-    last = analysis.stages[-1] if analysis and analysis.stages else None
-    forward = analysis.forward_transfer if analysis else None
-    return {
-        "name": f"{result.method}, seed {result.seed}",
-        "matrix": accuracy_heat_map(result, analysis) if staged else None,
-        "transfer": analysis is not None
-        and any(stage.transfer_accuracy is not None for stage in analysis.stages),
-        "beyond": beyond_accuracy(analysis) if analysis else None,
-        "forward": None if forward is None else f"{forward:+.1f}",
-        "activation": activation_heat_map(last) if last and last.activation else None,
-        "skills": skill_rows(analysis) if analysis else None,
-        "curves": forgetting_curves(result) if staged else None,
-        "subspaces": result.subspaces,
-        "unscored": ", ".join(_unscored(result)),
-        "facts": json.dumps(facts, indent=2),
-    }
+def page_of(runs: Sequence[Reading]) -> str:
+    """Make the page of runs that have been read."""
+    runs = in_order(runs)
+    names = run_names(runs)
+    named = list(zip(names, runs, strict=True))
+    results = [run.result for run in runs if run.result]
+    settings = sorted({f"{result.setting} stages" for result in results})
+    sections = [(s.title, s.anchor, _filled(s, named)) for s in SECTIONS]
+    page = render(
+        _TEMPLATE,
+        title=_TITLE + (f": {', '.join(settings)}" if settings else ""),
+        style=Markup(STYLE),
+        cost=cost_line(results) if results else "",
+        missing=[(name, problem) for name, run in named for problem in run.missing],
+        headline=headline(runs, references_of(runs)),
+        means=mean_curves(runs, names) or "",
+        sections=[section for section in sections if section[2]],
+    )
+    return number_figures(str(page))
 
 
-def _unscored(result: RunResult) -> list[str]:
-    """Tasks that subspaces were trained on and that are no column: clients' private ones."""
-    trained = {task for subspace in result.subspaces or [] for task in subspace.task_counts}
-    return sorted(trained - set(result.tasks))
+def _filled(
+    section: Section, named: Sequence[tuple[str, Reading]]
+) -> list[tuple[str, list[Markup]]]:
+    """Name and parts of the runs that have something for a section."""
+    found = []
+    for name, run in named:
+        parts = [part for part in (draw(run) for draw in section.parts) if part is not None]
+        if parts:
+            found.append((name, parts))
+    return found

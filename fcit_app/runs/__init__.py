@@ -16,6 +16,7 @@ from fcit_app.runs.folder import (
     finished_runs,
     how_to_go_on,
     replacing,
+    run_folders,
     writing,
 )
 from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
@@ -46,5 +47,6 @@ __all__ = [
     "read_result",
     "refuse",
     "replacing",
+    "run_folders",
     "writing",
 ]

@@ -51,6 +51,9 @@ _NAMES = frozenset(
     }
 )
 
+_OF_A_RUN = ("config.json", "result.json", "ledger.jsonl")
+"""Files by any of which a run's folder, whole or not, is known."""
+
 
 class RunFolder:
     """One run on disk: ``config.json``, ``environment.json``, ``ledger.jsonl``, ``state/``, result.
@@ -248,6 +251,28 @@ def finished_runs(paths: Iterable[Path]) -> list[Path]:
             raise RunFolderError(
                 f"{path} holds no finished run: there is no result.json in it or one level below. "
                 "Finish a run first, for example with `make run`."
+            )
+        found += runs
+    return list(dict.fromkeys(found))
+
+
+def run_folders(paths: Iterable[Path]) -> list[Path]:
+    """Run folders, finished or not, among the paths and, one level down, inside them.
+
+    Raises
+    ------
+    RunFolderError
+        If a path holds no run.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else []
+        below = [folder for folder in inside if not folder.name.startswith(".")]
+        runs = [f for f in (path, *below) if any((f / name).is_file() for name in _OF_A_RUN)]
+        if not runs:
+            raise RunFolderError(
+                f"{path} holds no run: there is neither {' nor '.join(_OF_A_RUN)} in it or one "
+                "level below. Name a run's folder; `make run` makes some in runs/mini."
             )
         found += runs
     return list(dict.fromkeys(found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,37 @@ def read_state(folder: Path) -> SavedState:
     if problems:
         raise RunFolderError(" ".join([*problems, "No whole state is left: start the run anew."]))
     raise RunFolderError(f"{folder.parent} holds no saved state: {folder / NEWEST} does not exist.")
+
+
+def read_part(folder: Path, wanted: Callable[[str], bool]) -> SavedState:
+    """Read some arrays of the newest state that can be read, for a look at it.
+
+    The rest of the file, which may be gigabytes, stays unread; so its checksum is not compared.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the states are.
+    wanted : Callable
+        From an array's name to whether it is read.
+
+    Raises
+    ------
+    RunFolderError
+        If no state can be read.
+    """
+    problems = []
+    for path in (folder / NEWEST, folder / PREVIOUS):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                facts = file.metadata()
+                kept = {name: name for name in file.keys()}  # noqa: SIM118
+                kept |= json.loads(facts.get("same", "{}"))
+                arrays = {name: file.get_tensor(kept[name]) for name in kept if wanted(name)}
+                return SavedState(arrays, json.loads(facts["meta"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            problems.append(f"{path.name}: {error}")
+    raise RunFolderError(f"{folder} holds no state that can be read ({'; '.join(problems)}).")
 
 
 def put_right(folder: Path) -> None:

@@ -44,7 +44,7 @@ INSIDE = {
     "deployment": {"launch", "runs"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
-    "report": {"config", "data", "runs"},
+    "report": {"config", "data", "identity", "runs"},
     "export": {"config", "data", "evaluate", "model", "runs"},
     "commands": {
         *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "identity"),

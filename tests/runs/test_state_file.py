@@ -10,7 +10,15 @@ from safetensors.numpy import save_file
 
 from fcit_app.errors import RunFolderError
 from fcit_app.runs import atomic
-from fcit_app.runs.state_file import FORMAT, NEWEST, PREVIOUS, put_right, read_state, write_state
+from fcit_app.runs.state_file import (
+    FORMAT,
+    NEWEST,
+    PREVIOUS,
+    put_right,
+    read_part,
+    read_state,
+    write_state,
+)
 
 
 class PowerCut(BaseException):
@@ -121,3 +129,21 @@ def test_equal_arrays_take_up_space_once(tmp_path):
     found = read_state(tmp_path).arrays
     assert all((found[name] == array).all() for name in ("one", "two"))
     assert (found["other"] == array + 1).all()
+
+
+def test_a_part_of_a_state_is_read_without_the_rest(tmp_path):
+    token = np.arange(3, dtype=np.float32)
+    arrays = {"a/token": token, "b/token": token, "large": np.zeros(9, np.float32)}
+    write_state(tmp_path, arrays, {"stage": 1})
+    write_state(tmp_path, arrays, {"stage": 2})
+    part = read_part(tmp_path, lambda name: name.endswith("/token"))
+    assert part.meta == {"stage": 2}
+    assert {name: array.tolist() for name, array in part.arrays.items()} == {
+        "a/token": [0, 1, 2],
+        "b/token": [0, 1, 2],  # kept once in the file
+    }
+    (tmp_path / NEWEST).write_bytes(b"torn")
+    assert read_part(tmp_path, lambda name: False).meta == {"stage": 1}
+    (tmp_path / PREVIOUS).unlink()
+    with pytest.raises(RunFolderError, match="no state that can be read"):
+        read_part(tmp_path, lambda name: True)
