@@ -56,8 +56,8 @@ smoke: $(READY) ## the whole path at its smallest: two stages, a few steps
 table: $(READY) ## every method and ablation into docs/results.md (resumable; CELLS=hom-task,beta SEEDS=0 for a part)
 	@$(BIN)/python benchmarks/table.py $(if $(CELLS),--cells $(CELLS)) --seeds $(SEEDS) --out docs/results.md
 
-test: $(READY) ## run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(READY) ## run the whole test suite, on two cores
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .
