@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from fcit_app.runs import RunFolder
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "deploy.md"
 MARK = "FCIT_TEST"
@@ -208,3 +210,24 @@ def wait_until(true: Callable[[], bool], command: Command, seconds: float) -> No
         assert command.process.poll() is None, command.text()[-6000:]
         assert time.monotonic() < end, command.text()[-6000:]
         time.sleep(0.1)
+
+
+SMALL: dict[str, object] = {
+    "preset": "mini-smoke",
+    "train.steps": 2,
+    "train.rank": 2,
+    "train.batch-size": 4,
+    "data.train-samples": 40,
+    "data.test-samples": 4,
+    "data.min-samples": 4,
+    "tasks": "figureqa",
+}
+"""Settings of a run that trains for seconds."""
+
+
+def finished(federation: Federation, out: Path, settings: dict[str, object]) -> RunFolder:
+    """A run from the page's command to its end."""
+    run = federation.start_run({**SMALL, **settings, "out": str(out)})
+    assert run.wait(900) == 0, run.text()
+    assert (out / "result.json").is_file(), run.text()[-6000:]
+    return RunFolder(out)

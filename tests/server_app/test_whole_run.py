@@ -38,6 +38,7 @@ FIELDS = {
     "round-finished": {"stage", "round", "seconds", "bytes"},
     "evaluate-progress": {"stage", "task", "done", "total"},
     "stage-evaluated": {"stage", "accuracy", "seconds"},
+    "bank-hashed": {"stage", "subspaces", "projector"},
     "run-finished": {"last", "avg", "seconds", "bytes", "quarantined"},
     "note": {"text"},
 }
