@@ -57,7 +57,7 @@ table: $(READY) ## every method and ablation into docs/results.md (resumable; CE
 	@$(BIN)/python benchmarks/table.py $(if $(CELLS),--cells $(CELLS)) --seeds $(SEEDS) --out docs/results.md
 
 test: $(READY) ## run the whole test suite, on two cores
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .
