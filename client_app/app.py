@@ -1,4 +1,4 @@
-"""The Flower ClientApp: three small handlers around a worker."""
+"""The Flower ClientApp: one small handler for each message, around a worker."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
 from fcit_app.commands.start import PASS_ON, start
 from fcit_app.commands.tau import tau
+from fcit_app.commands.track import track
+from fcit_app.commands.watch import watch
 from fcit_app.errors import ConfigError, FcitError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ USER_ERROR = 2
 """Exit code for what a user can mend."""
 
 COMMANDS = (
-    *(evaluate, ask, route, tau, compare, report),
+    *(watch, evaluate, ask, route, tau, compare, report, track),
     *(estimate, doctor, partition, scenario),
     *(export, audit, forget),
 )
@@ -238,11 +240,12 @@ def _run_reference(config: RunConfig, folder: Path, console: Console) -> int:
             from fcit_app.model.base import load_base
             from fcit_app.reference import run_reference
             from fcit_app.report import write_report
+            from fcit_app.tracking import tracked
 
             load_base(config.model)
             load_encoder(config.identity.encoder)
             run_folder = RunFolder.create(folder, flatten(config), describe_environment())
-            with locked(run_folder.path, "run"):
+            with locked(run_folder.path, "run"), tracked(run_folder, config.tracking):
                 run_reference(config, run_folder)
                 write_report([folder], folder / "report.html")
         except KeyboardInterrupt:

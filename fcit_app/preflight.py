@@ -15,6 +15,7 @@ from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
 from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
+from fcit_app.tracking import missing_package
 
 
 def preflight(config: RunConfig, clients: int | None = None) -> None:
@@ -52,21 +53,21 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     -------
     list[str]
         The base model's or encoder's folder is missing, the base cannot be quantised, has no such
-        attention or no revisions, the paper's presets have no data, captions cannot be scored, the
-        scenario does not fit the other settings or its file is wrong, the method cannot have the
-        projector asked for, more prompts are to be taken from a pool than it has, a round needs
-        more replies than it has participants, a method without clients is to be evaluated by them
-        or to keep its answers, a task that the run trains is named as unseen, general ability is
-        asked of a base without a skill set, there are too few samples to exchange pictures, fewer
-        clients than participants of a round, or something whose samples cannot be dealt to the
-        clients.
+        attention or no revisions, the tracker's package is missing, the paper's presets have no
+        data, captions cannot be scored, the scenario does not fit the other settings or its file is
+        wrong, the method cannot have the projector asked for, more prompts are to be taken from a
+        pool than it has, a round needs more replies than it has participants, a method without
+        clients is to be evaluated by them or to keep its answers, a task that the run trains is
+        named as unseen, general ability is asked of a base without a skill set, there are too few
+        samples to exchange pictures, fewer clients than participants of a round, or something whose
+        samples cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
-    problems += _base_model(config)
+    problems += _base_model(config) + _nothing_to_track_with(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config) + _nobody_to_share_with(config)
     problems += _more_replies_than_participants(config)
@@ -184,6 +185,11 @@ def _base_model(config: RunConfig) -> list[str]:
             "revisions; allowed: nothing. Only a checkpoint's name, organisation/model, has some."
         )
     return problems
+
+
+def _nothing_to_track_with(config: RunConfig) -> list[str]:
+    why = missing_package(config.tracking)
+    return [f"tracking: {config.tracking!r} is not allowed here; {why}"] if why else []
 
 
 def _no_skill_set(config: RunConfig) -> list[str]:

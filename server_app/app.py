@@ -28,6 +28,7 @@ from fcit_app.runs import (
     make_result,
 )
 from fcit_app.runs.token_book import TokenBook
+from fcit_app.tracking import tracked
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients
 from server_app.place import EVALUATED, FINISHED, ROUND
@@ -90,6 +91,7 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
         held.enter_context(locked(folder.path, "run"))
     folder.ledger.cut_torn_line()
     LOGGER.info("The run's folder is %s", folder.path)
+    held.enter_context(tracked(folder, config.tracking))
     journal = Journal(folder)
     if config.federated:
         try:

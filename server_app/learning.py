@@ -137,9 +137,9 @@ class Learning:
         seconds = time.perf_counter() - started
         self.evaluate_seconds += seconds
         self._accuracy.append(row)
-        self._journal.write(
-            "stage-evaluated", stage=stage.number, accuracy=row, seconds=round(seconds, 3)
-        )
+        tasks = list(asked[:seen])
+        facts = {"stage": stage.number, "tasks": tasks, "accuracy": row}
+        self._journal.write("stage-evaluated", **facts, seconds=round(seconds, 3))
         # for `fcit audit`
         self._journal.write("bank-hashed", stage=stage.number, **bank_hashes(bank))
         identifiers = [subspace.identifier for subspace in bank.subspaces]

@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fcit_app.arrays import Arrays
 from fcit_app.data.lesson import LESSONS, PARTICIPANTS, read_lessons
-from fcit_app.errors import ConfigError, ModelError, RunError
+from fcit_app.errors import ConfigError, RunError
 from fcit_app.identity.matching import Matching, match
 from fcit_app.identity.prototypes import SUBSPACE_FACTOR, pooled
 from fcit_app.identity.tokens import IdentityToken
@@ -24,6 +24,7 @@ from strategies.bank_record import (
     split_part,
     write_bank,
 )
+from strategies.disco_checks import check_parameters, check_projectors
 from strategies.inner import InnerStrategy, Instruction
 from strategies.quiet import LOGGER, without_warnings
 from strategies.records import ADAPTER, CONFIG, PROJECTOR, part_of, to_record
@@ -36,8 +37,6 @@ from strategies.replies import (
 )
 from strategies.stage import StageClients
 from strategies.train_only import TrainOnly
-
-_PROJECTORS = ("shared", "frozen", "per-subspace")
 
 
 @dataclass(frozen=True)
@@ -114,20 +113,7 @@ class Disco(TrainOnly):
         count: Literal["stage", "round"] = "stage",
         prototypes: int = 0,
     ) -> None:
-        problems = []
-        if not 0.0 < tau <= 1.0:
-            problems.append(f"identity.tau = {tau!r}: must be above 0 and at most 1.")
-        if projector not in _PROJECTORS:
-            allowed = ", ".join(f'"{name}"' for name in _PROJECTORS)
-            problems.append(f'projector = "{projector}": must be one of {allowed}.')
-        if not identity_timeout > 0.0:
-            problems.append(f"identity_timeout = {identity_timeout!r}: must be above 0 seconds.")
-        if count not in ("stage", "round"):
-            problems.append(f'identity.count = "{count}": must be "stage" or "round".')
-        if prototypes < 0:
-            problems.append(f"identity.prototypes = {prototypes!r}: must be 0 or more.")
-        if problems:
-            raise ConfigError(problems)
+        check_parameters(tau, projector, identity_timeout, count, prototypes)
         self.count = count
         self.inner = inner
         self.new_adapter = new_adapter
@@ -180,7 +166,7 @@ class Disco(TrainOnly):
             If an inner strategy waits for more nodes than its subspace has.
         """
         bank = read_bank(arrays)
-        self._check_projectors(bank)
+        check_projectors(bank, self.projector)
         stage = self._enter_stage(config.get("stage", 1))
         self._keep_only(bank.subspaces)
         lessons = read_lessons(config)
@@ -352,21 +338,6 @@ class Disco(TrainOnly):
 
     def _pooled(self, known: IdentityToken | None, new: list[IdentityToken]) -> IdentityToken:
         return pooled(known, new, self.tau, SUBSPACE_FACTOR * self.prototypes)
-
-    def _check_projectors(self, bank: BankRecord) -> None:
-        if self.projector != "frozen" and bank.projector is None:
-            raise ConfigError(
-                f'projector = "{self.projector}": the arrays hold no "projector/..." keys to '
-                'train; add them or set projector = "frozen".'
-            )
-        for identifier, known in bank.subspaces.items():
-            if (known.projector is not None) != (self.projector == "per-subspace"):
-                has = "no" if known.projector is None else "a"
-                raise ModelError(
-                    f"Subspace {identifier} of the bank has {has} projector of its own, which does "
-                    f'not go with projector = "{self.projector}". Go on with the setting that the '
-                    "bank was made with."
-                )
 
     def _enter_stage(self, number: object) -> StageClients:
         if not isinstance(number, int):

@@ -255,7 +255,7 @@ class RunConfig(Group):
     for the stages of any scenario. Seconds: ``client_timeout`` (any answer), ``round_timeout``
     (training, if it is to be another), and ``client_resident``, for which a deployment's node keeps
     the base loaded without work. With fewer than ``min_clients`` usable replies a round is a
-    shortfall. ``codec``: how trained arrays travel.
+    shortfall. ``codec``: how trained arrays travel. ``tracking``: who draws curves while it works.
     """
 
     preset: str = Field(description="the name of a preset")
@@ -296,6 +296,9 @@ class RunConfig(Group):
     )
     shortfall_retries: Int = Field(ge=1, description="a whole number, at least 1")
     codec: Literal["none", "bf16", "int8"] = Field(description="one of none, bf16, int8")
+    tracking: Literal["none", "tensorboard", "wandb"] = Field(
+        description="one of none, tensorboard, wandb"
+    )
     guard: GuardConfig
     identity: IdentityConfig
     train: TrainConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from fcit_app.runs.ledger import LedgerTail
 from fcit_app.runs.progress import RunProgress, duration
 
 HEARTBEAT = 8.0
@@ -34,8 +34,7 @@ class Display:
     def __init__(self, console: Console, ledger: Path) -> None:
         self.progress = RunProgress()
         self._console = console
-        self._ledger = ledger
-        self._offset = 0
+        self._ledger = LedgerTail(ledger)
         self._start = self._spoken = time.monotonic()
         # Of a run that goes on, what has been and how it ended is no news.
         for _ in self._new_lines():
@@ -106,17 +105,8 @@ class Display:
 
     def _new_lines(self) -> Iterator[str]:
         """Report lines of the events appended since the last call."""
-        try:
-            with self._ledger.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        # A line without its end is still being written: it is read again next time.
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for raw in complete.splitlines():
-            line = self.progress.consume(json.loads(raw))
+        for event in self._ledger.new_events():
+            line = self.progress.consume(event)
             if line is not None:
                 yield line
 

@@ -76,7 +76,8 @@ def _run(config: RunConfig, folder: RunFolder, record: Write) -> dict[str, Any]:
     metrics = name_metrics(benchmark, tasks, config.evaluate.scoring)
     row = REFERENCES[config.method](config, benchmark, tasks, done)
     seconds = time.perf_counter() - started
-    record("stage-evaluated", stage=1, accuracy=row, seconds=round(seconds, 3))
+    facts = {"stage": 1, "tasks": list(tasks), "accuracy": row}
+    record("stage-evaluated", **facts, seconds=round(seconds, 3))
     result = make_result(
         config,
         tasks=tasks,

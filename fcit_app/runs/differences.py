@@ -8,9 +8,9 @@ from typing import Any
 
 from fcit_app.errors import RunFolderError
 
-PLACES = frozenset({"out", "resume", "resume-allow", "client-resident"})
-"""Keys that say where a run lies and how it goes on, how long a node keeps its base in memory, and
-nothing about its result."""
+PLACES = frozenset({"out", "resume", "resume-allow", "client-resident", "tracking"})
+"""Keys that say where a run lies and how it goes on, how long a node keeps its base in memory, who
+draws its curves, and nothing about its result."""
 
 HARMLESS = frozenset(
     {

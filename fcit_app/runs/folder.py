@@ -33,6 +33,9 @@ LOG_NAME = "flower.log"
 PREDICTIONS = "predictions"
 """Folder of a run's own answers, if they are kept (``evaluate.predictions``)."""
 
+TRACKING = "tracking"
+"""Folder of a run's curves, if it is tracked (``tracking``, `fcit track`)."""
+
 _NAMES = frozenset(
     {
         ANALYSIS_FILE,
@@ -47,6 +50,7 @@ _NAMES = frozenset(
         "tau.png",
         LOG_NAME,
         TOKENS,
+        TRACKING,
         LOCK_NAME,
     }
 )
@@ -231,29 +235,6 @@ def check_free(path: Path) -> None:
             f"{path} is not empty and holds no run ({', '.join(sorted(held)[:3])}). "
             "Choose another --out."
         )
-
-
-def finished_runs(paths: Iterable[Path]) -> list[Path]:
-    """Run folders with a result among the paths and, one level down, inside them.
-
-    Raises
-    ------
-    RunFolderError
-        If a path holds no finished run.
-    """
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(path.iterdir()) if path.is_dir() else []
-        # A hidden one has been put aside, see `replacing`.
-        below = [folder for folder in inside if not folder.name.startswith(".")]
-        runs = [folder for folder in (path, *below) if (folder / "result.json").is_file()]
-        if not runs:
-            raise RunFolderError(
-                f"{path} holds no finished run: there is no result.json in it or one level below. "
-                "Finish a run first, for example with `make run`."
-            )
-        found += runs
-    return list(dict.fromkeys(found))
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:

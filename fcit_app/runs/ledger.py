@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,45 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise RunFolderError(f"{path}, line {number} is damaged: {error}") from error
     return events
+
+
+class LedgerTail:
+    """Give the events of a ledger as they come, to a process that only looks on.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it may not exist yet.
+
+    Attributes
+    ----------
+    files : int
+        How many files of this name there were: one more when another run has taken the folder,
+        whose events then come from their first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = 0
+        self._file: tuple[int, int] | None = None
+        self._offset = 0
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """Events appended since the last call; a line still being written waits for the next."""
+        try:
+            with self.path.open("rb") as file:
+                facts = os.fstat(file.fileno())
+                if self._file != (facts.st_dev, facts.st_ino) or facts.st_size < self._offset:
+                    self._file = (facts.st_dev, facts.st_ino)
+                    self._offset = 0
+                    self.files += 1
+                file.seek(self._offset)
+                content = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.split(b"\n")[:-1]]
 
 
 def events_that_stand(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,35 @@ def check_unlocked(folder: Path) -> None:
     if (folder / NAME).is_file():
         with locked(folder, "looked at"):
             pass
+
+
+def is_held(folder: Path) -> bool | None:
+    """Say whether a process works in the folder, without ever being in its way.
+
+    Returns
+    -------
+    bool or None
+        None where that cannot be seen from here: its process is on another machine, or the system
+        has no file locks.
+    """
+    if _LOCKS is None:
+        return None
+    try:
+        said = (folder / NAME).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    found = re.match(r"process (\d+) on (.*): ", said)
+    if found is None or found[2] != _host():
+        return None
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
 
 
 def _taken(folder: Path) -> int:

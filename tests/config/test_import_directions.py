@@ -37,18 +37,20 @@ INSIDE = {
     "methods": {"config", "data", "identity", "model", "train"},
     "evaluate": {"config", "data", "identity", "methods", "model", "runs", "workers"},
     "runs": {"config"},
-    "preflight": {"config", "data"},
+    "preflight": {"config", "data", "tracking"},
     "estimate": {"config", "data", "model"},
     "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},
     "deployment": {"launch", "runs"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
+    "watch": {"runs"},
+    "tracking": {"runs"},
     "report": {"config", "data", "identity", "runs"},
     "export": {"config", "data", "evaluate", "model", "runs"},
     "commands": {
         *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "identity"),
-        *("launch", "model", "report", "runs"),
+        *("launch", "model", "report", "runs", "tracking", "watch"),
     },
     "cli": {
         *(
@@ -63,6 +65,7 @@ INSIDE = {
             "reference",
             "report",
             "runs",
+            "tracking",
         ),
     },
 }

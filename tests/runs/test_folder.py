@@ -16,9 +16,9 @@ from fcit_app.runs import (
     RunFolder,
     check_free,
     describe_environment,
-    finished_runs,
     make_result,
     replacing,
+    run_folders,
 )
 
 CONFIG = flatten(parse({}))
@@ -98,8 +98,8 @@ def test_a_run_put_aside_by_a_killed_process_comes_back(folder):
     before = files(folder.path)
     aside = folder.path.with_name(".run.replaced")
     folder.path.rename(aside)
-    with pytest.raises(RunFolderError, match="no finished run"):
-        finished_runs([folder.path.parent])
+    with pytest.raises(RunFolderError, match="holds no run"):
+        run_folders([folder.path.parent])
     with replacing(folder.path):
         pass
     assert files(folder.path) == before

@@ -37,7 +37,7 @@ FIELDS = {
     "clients-matched": {"stage", "round", "clients"},
     "round-finished": {"stage", "round", "seconds", "bytes"},
     "evaluate-progress": {"stage", "task", "done", "total"},
-    "stage-evaluated": {"stage", "accuracy", "seconds"},
+    "stage-evaluated": {"stage", "tasks", "accuracy", "seconds"},
     "bank-hashed": {"stage", "subspaces", "projector"},
     "run-finished": {"last", "avg", "seconds", "bytes", "quarantined"},
     "note": {"text"},
