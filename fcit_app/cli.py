@@ -21,6 +21,7 @@ from fcit_app.commands.estimate import estimate
 from fcit_app.commands.evaluate import evaluate
 from fcit_app.commands.export import export
 from fcit_app.commands.forget import forget
+from fcit_app.commands.open_world import open_world
 from fcit_app.commands.partition import partition
 from fcit_app.commands.report import report
 from fcit_app.commands.route import route
@@ -40,7 +41,7 @@ USER_ERROR = 2
 """Exit code for what a user can mend."""
 
 COMMANDS = (
-    *(watch, evaluate, ask, route, tau, compare, report, track),
+    *(watch, evaluate, ask, route, open_world, tau, compare, report, track),
     *(estimate, doctor, partition, scenario),
     *(export, audit, forget),
 )

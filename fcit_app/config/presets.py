@@ -41,6 +41,7 @@ _MINI: dict[str, Scalar] = {
     "identity.tau": 0.9,
     "identity.temperature": 0.05,
     "identity.count": "stage",
+    "identity.open-world": 0.0,
     "train.rank": 8,
     "train.scaling": 2.0,
     "train.dropout": 0.0,

@@ -104,7 +104,8 @@ class IdentityConfig(Group):
     """Identity tokens and their matching (DISCO, dynamic knowledge organisation).
 
     ``count``: whether a client's samples enter its subspace's token once a stage, or anew in each
-    round it takes part in, as in the released code.
+    round it takes part in, as in the released code. ``open_world``: a question whose cosine with
+    every token is smaller is answered by the base alone (`fcit open-world` calibrates it).
     """
 
     encoder: EncoderSpec = Field(
@@ -117,6 +118,7 @@ class IdentityConfig(Group):
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")
     temperature: Float = Field(gt=0, description="a number above 0")
     count: Literal["stage", "round"] = Field(description="one of stage, round")
+    open_world: Float = Field(ge=0, lt=1, description="a number from 0 (off) to below 1")
 
 
 class TrainConfig(Group):

@@ -28,11 +28,12 @@ class ActivationSummary:
         Mean weight of each subspace, in the bank's order.
     strongest : tuple[float, ...] or None
         Share of the questions, 0 to 1, of which this subspace is the strongest (the first one on a
-        tie); sums to 1. None where all of several subspaces weigh the same for every question
-        (``concat``): then nothing is routed.
+        tie); sums to 1, without the questions that wake none (``identity.open-world``). None where
+        all of several subspaces weigh the same for every question (``concat``): then nothing is
+        routed.
     entropy : float or None
-        Mean entropy of a question's weights in nats, 0 to ln N; None where weights are no
-        distribution (``cosine``, ``concat``).
+        Mean entropy of a question's weights in nats, 0 to ln N (0 where none is woken); None where
+        weights are no distribution (``cosine``, ``concat``).
     """
 
     weights: tuple[float, ...]
@@ -95,7 +96,8 @@ def tally_weights(weights: Tensor) -> ActivationTally:
     count = weights.shape[1]
     strongest = [0] * count
     for row in rows:
-        strongest[row.index(max(row))] += 1
+        if any(row):
+            strongest[row.index(max(row))] += 1
     entropies = [_entropy(row) for row in rows]
     return ActivationTally(
         len(rows),
@@ -117,7 +119,12 @@ def _exact(value: float) -> int:
 
 
 def _entropy(row: Sequence[float]) -> float | None:
-    """Entropy of one question's weights in nats; None if they are no distribution."""
+    """Entropy of one question's weights in nats; None if they are no distribution.
+
+    To wake none is certain: 0.
+    """
+    if not any(row):
+        return 0.0
     if min(row) < 0 or abs(math.fsum(row) - 1) > _ROUNDING:
         return None
     # Number by number: a vectorised logarithm's last bit depends on a number's place.

@@ -84,6 +84,7 @@ def question_weights(
     activation: Activation = "softmax",
     temperature: float = 0.05,
     together: int = 1,
+    open_world: float = 0.0,
 ) -> Tensor:
     """Activation weights of each sample.
 
@@ -95,7 +96,7 @@ def question_weights(
         Of any tasks. What is alike is encoded once: of tokens from text, equal questions.
     features : SampleFeatures
         Those of which the bank's identity tokens were made (``identity.token``).
-    activation, temperature
+    activation, temperature, open_world
         See ``fcit_app.model.activation.activation_weights``.
     together : int
         1 routes each sample by itself. More routes so many samples in a row by the mean of their
@@ -128,7 +129,8 @@ def question_weights(
         places = torch.arange(len(rows)) // together
     if tokens is None:
         return asked.float()[places]
-    return activation_weights(asked, tokens, activation, temperature, session.owners)[places]
+    weights = activation_weights(asked, tokens, activation, temperature, session.owners, open_world)
+    return weights[places]
 
 
 def _limits(samples: Sequence[Sample]) -> list[int]:

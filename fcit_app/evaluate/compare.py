@@ -32,7 +32,10 @@ from fcit_app.runs import (
 from fcit_app.runs.atomic import read_json
 from fcit_app.runs.folder import PREDICTIONS
 
-_ANSWERED_BY = ("activation", "identity.temperature", "evaluate.routing", "data.test-samples")
+_ANSWERED_BY = (
+    *("activation", "identity.temperature", "identity.open-world"),
+    *("evaluate.routing", "data.test-samples"),
+)
 """Settings of inference that decide answers."""
 
 _SEED = 0

@@ -77,6 +77,10 @@ class Evaluator:
         source = config.identity.token if config.method == "disco" else "text"
         self._features = sample_features(source, encoder, self.vision)
 
+    def session(self, bank: Bank) -> BankSession:
+        """Make ready to install a bank in the base, see ``BankSession``."""
+        return BankSession(self.base, bank, open_world=self.config.identity.open_world > 0)
+
     def scores(
         self, bank: Bank, tasks: Sequence[str], done: Callable[[str, int], None] | None = None
     ) -> list[TaskScore]:
@@ -92,7 +96,7 @@ class Evaluator:
             Called after each task with its name and how many tasks are done.
         """
         found = []
-        with BankSession(self.base, bank) as session:
+        with self.session(bank) as session:
             for number, name in enumerate(tasks, start=1):
                 samples = self._benchmark.test_samples(name)
                 weights = self.weights(session, samples)
@@ -111,7 +115,7 @@ class Evaluator:
 
     def accuracy_on(self, bank: Bank, samples: Sequence[Sample]) -> float:
         """Score in percent on any samples of one task."""
-        with BankSession(self.base, bank) as session:
+        with self.session(bank) as session:
             return final(self._measure(session, samples, self.weights(session, samples))).percent
 
     def general(self, bank: Bank) -> SkillScores:
@@ -120,7 +124,7 @@ class Evaluator:
         They are routed like any others. Only the base ``mini`` has such questions.
         """
         samples = self._skills
-        with BankSession(self.base, bank) as session:
+        with self.session(bank) as session:
             weights = self.weights(session, samples)
             size = self.config.evaluate.batch_size
             right = said_exactly(session, samples, self.vision, weights, size)
@@ -151,6 +155,7 @@ class Evaluator:
             activation or self.config.activation,
             self.config.identity.temperature,
             evaluation.batch_size if evaluation.routing == "batch" else 1,
+            self.config.identity.open_world,
         )
 
     @cached_property

@@ -76,8 +76,9 @@ def said_exactly(
         for row, place in enumerate(places):
             identifiers, prompt = dialogues[place]
             wanted[row, prompt : len(identifiers)] = True
-        inputs = base.inputs(input_ids, vision.of([about[samples[p].picture] for p in places]))
-        with session.weighted(weights[places]):
+        seen = vision.of([about[samples[place].picture] for place in places])
+        with session.weighted(weights[places]):  # also of projectors, if subspaces have their own
+            inputs = base.inputs(input_ids, seen)
             states = base.decoder(**inputs, use_cache=False)
         guesses = torch.zeros_like(input_ids)
         asked = wanted[:, 1:]

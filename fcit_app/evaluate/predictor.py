@@ -20,7 +20,6 @@ from fcit_app.evaluate.predictions import Prediction
 from fcit_app.evaluate.statistics import judge
 from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
-from fcit_app.model.stacked import BankSession
 
 Split = Literal["test", "validation"]
 
@@ -83,7 +82,7 @@ class Predictor:
         self._benchmark = benchmark
         self._split: Split = split
         self._evaluator = evaluator or Evaluator(config, benchmark)
-        self._session = BankSession(self._evaluator.base, bank)
+        self._session = self._evaluator.session(bank)
         self._exit = ExitStack()
         self._routed = ""
         self._weights: dict[Activation, Tensor] = {}

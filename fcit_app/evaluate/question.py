@@ -19,7 +19,6 @@ from fcit_app.errors import DataError
 from fcit_app.evaluate.answer import answer
 from fcit_app.evaluate.evaluator import Evaluator
 from fcit_app.evaluate.saved_run import SavedRun
-from fcit_app.model.stacked import BankSession
 
 _PLACEHOLDER = "<image>"
 
@@ -85,7 +84,7 @@ def ask(run: SavedRun, picture: Path, question: str, each: bool = False) -> Repl
     """
     sample = _sample(run.config, picture, question)
     evaluator = Evaluator(run.config, load_benchmark(run.config))
-    with BankSession(evaluator.base, run.bank) as session:
+    with evaluator.session(run.bank) as session:
         weights = evaluator.weights(session, [sample])
         (said,) = answer(session, [sample], evaluator.vision, weights)
         identifiers = [subspace.identifier for subspace in run.bank.subspaces]

@@ -85,11 +85,16 @@ def route(run: SavedRun, question: str, picture: Path | None = None) -> Route:
     # Features of text alone never look at the blank one.
     image = open_picture(picture) if picture else Image.new("RGB", (1, 1))
     sample = Sample("question", "question", question, "", lambda: image)
-    feature = torch.from_numpy(_features(run.config).of([sample]))
+    feature = torch.from_numpy(features_of(run.config).of([sample]))
     owners = route_owners(run.bank)
     weights, cosines = (
-        activation_weights(feature, tokens, mode, run.config.identity.temperature, owners)[0]
-        for mode in (run.config.activation, "cosine")
+        activation_weights(
+            feature, tokens, mode, run.config.identity.temperature, owners, open_world
+        )[0]
+        for mode, open_world in (
+            (run.config.activation, run.config.identity.open_world),
+            ("cosine", 0.0),
+        )
     )
     names = [subspace.identifier for subspace in run.bank.subspaces]
     return Route(
@@ -98,7 +103,7 @@ def route(run: SavedRun, question: str, picture: Path | None = None) -> Route:
     )
 
 
-def _features(config: RunConfig) -> SampleFeatures:
+def features_of(config: RunConfig) -> SampleFeatures:
     """Features of the run's tokens; the base is loaded only where its vision tower made them."""
     encoder, source = load_encoder(config.identity.encoder), config.identity.token
     seen_by_base = source != "text" and load_picture_encoder(encoder.name) is None

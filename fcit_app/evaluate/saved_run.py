@@ -20,6 +20,7 @@ from fcit_app.runs import RunFolder, read_result
 INFERENCE_KEYS: tuple[str, ...] = (
     "activation",
     "identity.temperature",
+    "identity.open-world",
     "evaluate.batch-size",
     "evaluate.routing",
     "evaluate.scoring",
@@ -28,7 +29,7 @@ INFERENCE_KEYS: tuple[str, ...] = (
 )
 """Settings that may differ from the run's: all others have made the bank what it is."""
 
-_ROUTED_KEYS = ("activation", "identity.temperature")
+_ROUTED_KEYS = ("activation", "identity.temperature", "identity.open-world")
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,13 +33,18 @@ class Router:
         self.gate: Tensor | None = None
 
     def weights(self, questions: Sequence[str]) -> Tensor:
-        """Weights of shape (questions, subspaces); a question is its text alone, no template."""
+        """Weights of shape (questions, subspaces); a question is its text alone, no template.
+
+        All are 0 for a question of none of the tasks: ask it inside `model.disable_adapter()`,
+        which also gives the base its own projector back.
+        """
         scores = (
             normalize(self.encode(questions).double(), dim=-1) @ normalize(self.means, dim=-1).T
         )
         rows, count = len(scores), len(self.facts["subspaces"])
         best = torch.full((rows, count), -torch.inf, dtype=scores.dtype)
         best = best.scatter_reduce(1, self.owners.expand(rows, -1), scores, "amax")
+        known = best.amax(dim=-1, keepdim=True) >= (self.facts["open_world"] or -1)
         match self.facts["activation"]:
             case "softmax":
                 best = (best / self.facts["temperature"]).softmax(dim=-1)
@@ -47,7 +52,7 @@ class Router:
                 best = one_hot(best.argmax(dim=-1), count)
             case "concat":
                 best = torch.ones_like(best)
-        return best.float()
+        return (best * known).float()
 
     @contextmanager
     def asked(self, questions: Sequence[str]) -> Iterator[None]:

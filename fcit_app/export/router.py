@@ -36,7 +36,7 @@ def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
     bank : Bank
         Its subspaces all have tokens.
     config : RunConfig
-        Gives encoder, activation and temperature.
+        Gives encoder, activation, temperature and the open world's limit.
     """
     tokens = [subspace.token for subspace in bank.subspaces if subspace.token is not None]
     routes = [(place, part) for place, token in enumerate(tokens) for part in token.routes]
@@ -61,6 +61,7 @@ def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
             "width": int(arrays["means"].shape[1]),
             "activation": config.activation,
             "temperature": config.identity.temperature,
+            "open_world": config.identity.open_world,
             "subspaces": [subspace.identifier for subspace in bank.subspaces],
         },
     )

@@ -19,6 +19,7 @@ def activation_weights(
     mode: Activation = "softmax",
     temperature: float = 0.05,
     owners: Tensor | None = None,
+    open_world: float = 0.0,
 ) -> Tensor:
     """Weight of each subspace for each question (DISCO, subspace selective activation).
 
@@ -40,6 +41,10 @@ def activation_weights(
         For subspaces with several tokens (prototypes): the subspace of each token, shape (tokens,),
         each number from 0 at least once. ``s_i`` is then the best cosine of subspace i's. One token
         a subspace, in their order, if None.
+    open_world : float
+        Smallest ``s_i`` for a question to wake any subspace; 0 is no limit. Below it all weights
+        are 0: the question is of none of the tasks, and the base answers. (Not the paper's, which
+        always mixes something.)
 
     Returns
     -------
@@ -75,4 +80,7 @@ def activation_weights(
             raise ModelError(
                 f"activation is '{mode}'; allowed are {', '.join(get_args(Activation))}."
             )
+    if open_world:
+        known = scores.amax(dim=-1, keepdim=True) >= open_world
+        weights = weights * known
     return weights.float()

@@ -1,9 +1,9 @@
-"""Projectors of several subspaces as one: the weighted sum of what each makes of a picture."""
+"""Several projectors as one: the weighted sum of what each makes of a picture."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,23 +36,50 @@ def projector_weights(weights: Tensor) -> Tensor:
     return torch.where(sums > 0, positive / sums, 1.0 / weights.shape[1])
 
 
+def open_world_weights(weights: Tensor, shared: bool) -> Tensor:
+    """Weights of the trained projectors, then of the base's: it alone where no adapter speaks.
+
+    Parameters
+    ----------
+    weights : Tensor
+        Of the adapters, shape (batch, subspaces); all 0 for a question of none of the tasks.
+    shared : bool
+        Whether there is one trained projector, or one a subspace (``projector_weights``).
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, trained projectors + 1).
+    """
+    base = ~weights.any(dim=1, keepdim=True)
+    trained = torch.ones_like(weights[:, :1]) if shared else projector_weights(weights)
+    return torch.cat([trained.masked_fill(base, 0.0), base.to(trained)], dim=1)
+
+
 class MixedProjector(nn.Module):
     """Stands in for the base's projector while a bank is installed.
 
     Parameters
     ----------
     projectors : Sequence[nn.Module]
-        One a subspace.
+        Those that are mixed.
+    mixture : Callable[[Tensor], Tensor], optional
+        From the adapters' weights to the projectors', shape (batch, projectors).
     """
 
-    def __init__(self, projectors: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        projectors: Sequence[nn.Module],
+        mixture: Callable[[Tensor], Tensor] = projector_weights,
+    ) -> None:
         super().__init__()
         self._projectors = nn.ModuleList(projectors)
+        self._mixture = mixture
         self._weights: Tensor | None = None
 
     def set(self, weights: Tensor | None) -> None:
         """Set the adapters' weights of shape (batch, subspaces), or clear them with None."""
-        self._weights = None if weights is None else projector_weights(weights)
+        self._weights = None if weights is None else self._mixture(weights)
 
     def forward(self, vision: Tensor, pieces: Tensor | None = None) -> Tensor:
         """Project a batch's pictures, row i with ``weights[i]``.
@@ -85,7 +112,10 @@ class MixedProjector(nn.Module):
 
 @contextmanager
 def mixed_projector(
-    model: Any, path: str, projectors: Sequence[Arrays]
+    model: Any,
+    path: str,
+    projectors: Sequence[Arrays],
+    mixture: Callable[[Tensor], Tensor] = projector_weights,
 ) -> Iterator[MixedProjector]:
     """Put the mixture in the place of a model's projector, and that one back on exit.
 
@@ -96,7 +126,9 @@ def mixed_projector(
     path : str
         Name of the projector's module.
     projectors : Sequence[Arrays]
-        Numbers of each subspace's projector, by the parameters' names inside the projector.
+        Numbers of each projector, by the parameters' names inside the projector.
+    mixture : Callable[[Tensor], Tensor], optional
+        See ``MixedProjector``.
     """
     own: nn.Module = model.get_submodule(path)
     copies = []
@@ -104,9 +136,9 @@ def mixed_projector(
         projector = copy.deepcopy(own).requires_grad_(False)
         projector.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         copies.append(projector)
-    mixture = MixedProjector(copies)
-    model.set_submodule(path, mixture)
+    mixed = MixedProjector(copies, mixture)
+    model.set_submodule(path, mixed)
     try:
-        yield mixture
+        yield mixed
     finally:
         model.set_submodule(path, own)

@@ -9,8 +9,9 @@ That is ``W x + sum_i w_i * s * B_i A_i x`` in two products, whatever N.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,7 +35,12 @@ from fcit_app.model.adapters import (
 )
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
-from fcit_app.model.mixed_projector import MixedProjector, mixed_projector
+from fcit_app.model.mixed_projector import (
+    MixedProjector,
+    mixed_projector,
+    open_world_weights,
+    projector_weights,
+)
 from fcit_app.model.preserve import preserved
 from fcit_app.model.prompt_pool import PromptPool, pool_of
 from fcit_app.model.routes import route_owners, route_tokens
@@ -90,6 +96,9 @@ class BankSession:
         The base; wrapped (``adapters.wrap``), unless the bank holds nothing but itself.
     bank : Bank
         Empty for the plain base's answers.
+    open_world : bool
+        Whether samples without any weight are the base's own, with the projector that it came
+        with; otherwise they get the trained projector.
 
     Raises
     ------
@@ -103,9 +112,10 @@ class BankSession:
         The bank's soft prompts, inside: a question's weights are then its query, its text feature.
     """
 
-    def __init__(self, base: BaseModel, bank: Bank) -> None:
+    def __init__(self, base: BaseModel, bank: Bank, open_world: bool = False) -> None:
         self.base = base
         self.bank = bank
+        self.open_world = open_world
         self.pool: PromptPool | None = None
         self._gate: Gate | None = None
         self._mixture: MixedProjector | None = None
@@ -203,6 +213,7 @@ class BankSession:
             for subspace in self.bank.subspaces
         ]
         stack.enter_context(preserved(model, projector.values()))
+        untrained = _copied(projector) if self.open_world else {}
         if self.bank.projector is not None:
             load_parameters_(projector, self.bank.projector, "projector of the bank")
         if adapters and not all(map(is_lora, lora)):
@@ -213,25 +224,30 @@ class BankSession:
             self._gate = Gate(stacked.r // len(adapters))
             for layer in _stacked_layers(model).values():
                 layer.lora_A[STACK].register_forward_hook(self._gate)
-            self._mixture = self._mix_projectors(stack, projector)
+            self._mixture = self._mix_projectors(stack, projector, untrained)
         else:
             stack.enter_context(model.disable_adapter())
         model.train(False)
 
     def _mix_projectors(
-        self, stack: ExitStack, handles: Mapping[str, Parameter]
+        self, stack: ExitStack, handles: Mapping[str, Parameter], untrained: Arrays
     ) -> MixedProjector | None:
-        """Put the subspaces' own projectors in place, if they have any."""
+        """Put the subspaces' own projectors in place, and the base's where it is to answer."""
         own = [
             checked(handles, subspace.projector, f"projector of subspace {subspace.identifier}")
             for subspace in self.bank.subspaces
             if subspace.projector is not None
         ]
+        shared = self.bank.projector
+        mixture: Callable[[Tensor], Tensor] = projector_weights
+        if self.open_world and (own or shared):
+            mixture = partial(open_world_weights, shared=not own)
+            own = [*(own or [checked(handles, shared or {}, "projector of the bank")]), untrained]
         if not own:
             return None
         path = self.base.architecture.projector
         inside = [{inside_projector(name, path): a for name, a in arrays.items()} for arrays in own]
-        return stack.enter_context(mixed_projector(self.base.model, path, inside))
+        return stack.enter_context(mixed_projector(self.base.model, path, inside, mixture))
 
     def _install_alone(
         self, stack: ExitStack, handles: Mapping[str, Parameter], adapters: Sequence[Arrays]
@@ -248,6 +264,10 @@ class BankSession:
         self.pool = pool_of(self.base.adapted)
         if self.pool is not None:
             stack.enter_context(self.base.prefixed(self.pool))
+
+
+def _copied(handles: Mapping[str, Parameter]) -> Arrays:
+    return {name: p.detach().float().cpu().numpy().copy() for name, p in handles.items()}
 
 
 @contextmanager

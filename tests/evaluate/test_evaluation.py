@@ -232,7 +232,7 @@ def test_only_settings_of_inference_may_be_changed(saved_disco: RunFolder) -> No
     told = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 4
     assert "train.rank: cannot be changed, since the run's bank was made with 2" in told
-    assert "allowed: activation, identity.temperature, evaluate.batch-size" in told
+    assert "allowed: activation, identity.temperature, identity.open-world" in told
     assert "Did you mean 'seed'?" in told
     assert "activation: 'x' is not allowed" in told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -97,3 +98,24 @@ def test_the_forms_are_counted_apart(asked: tuple[Sample, ...]) -> None:
     found = score_skills(asked, sentences)
     assert (found.short, found.sentences) == (0, 100)
     assert list(found.skills) == sorted({sample.task for sample in asked})
+
+
+def test_projectors_of_their_own_and_the_bases_are_asked_too(
+    mini: BaseModel, asked: tuple[Sample, ...]
+) -> None:
+    samples = asked[:60]
+    handles = parameter_handles(wrap(mini, 4, 2.0), projector=True)
+    adapters = random_bank(handles, 2).subspaces
+    own = {
+        name: value.detach().numpy().copy()
+        for name, value in handles.items()
+        if mini.architecture.projector in name
+    }
+    assert own
+    shared = judged(mini, Bank(adapters, own), samples)
+    each = Bank(tuple(replace(subspace, projector=own) for subspace in adapters))
+    assert judged(mini, each, samples) == shared
+    moved = {name: values + 1.0 for name, values in own.items()}
+    with BankSession(mini, Bank(adapters, moved), open_world=True) as session:
+        asleep = said_exactly(session, samples, VisionFeatures(mini), torch.zeros(len(samples), 2))
+    assert asleep == judged(mini, Bank(), samples)

@@ -17,7 +17,7 @@ from fcit_app.errors import ModelError
 from fcit_app.model.adapters import load_parameters_, parameter_handles, wrap
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel
-from fcit_app.model.mixed_projector import projector_weights
+from fcit_app.model.mixed_projector import open_world_weights, projector_weights
 from fcit_app.model.prompt import encode_prompts
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.vision import VisionFeatures
@@ -154,3 +154,41 @@ def test_what_does_not_fit_is_refused(
             tiny_base.model.model.multi_modal_projector(tiny_vision.of(SAMPLES))
         with pytest.raises(RuntimeError, match="do not fit"):
             logits(session, tiny_vision, torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "per-subspace"])
+def test_who_wakes_none_gets_the_bases_own_answer_and_the_others_theirs(
+    tiny_base: BaseModel, tiny_vision: VisionFeatures, handles: dict[str, Parameter], own: bool
+) -> None:
+    bank = bank_of(handles, 2)
+    if not own:
+        bank = Bank(random_bank(handles, 2).subspaces, projector(handles, 9))
+    weights = torch.tensor([[0.3, 0.7], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    awake = [0, 2]
+    with BankSession(tiny_base, Bank()) as session:
+        base = logits(session, tiny_vision, weights)
+    with BankSession(tiny_base, bank) as session:
+        plain = logits(session, tiny_vision, weights)
+    with BankSession(tiny_base, bank, open_world=True) as session:
+        found = logits(session, tiny_vision, weights)
+    asleep = [1, 3]
+    torch.testing.assert_close(found[asleep], base[asleep], rtol=1e-4, atol=1e-4)
+    assert (plain[asleep] - base[asleep]).abs().max() > 0.01, "the trained projector matters"
+    torch.testing.assert_close(found[awake], plain[awake], rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_in_which_all_are_awake_keeps_its_bits(
+    tiny_base: BaseModel, tiny_vision: VisionFeatures, handles: dict[str, Parameter]
+) -> None:
+    bank = Bank(random_bank(handles, 2).subspaces, projector(handles, 9))
+    weights = torch.rand(4, 2, generator=torch.Generator().manual_seed(0)) + 0.1
+    with BankSession(tiny_base, bank) as session:
+        plain = logits(session, tiny_vision, weights)
+    with BankSession(tiny_base, bank, open_world=True) as session:
+        assert torch.equal(logits(session, tiny_vision, weights), plain)
+
+
+def test_the_bases_projector_takes_what_nobody_wants() -> None:
+    weights = torch.tensor([[0.25, 0.75], [0.0, 0.0]])
+    assert open_world_weights(weights, shared=True).tolist() == [[1, 0], [0, 1]]
+    assert open_world_weights(weights, shared=False).tolist() == [[0.25, 0.75, 0], [0, 0, 1]]
