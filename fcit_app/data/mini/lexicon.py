@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from fcit_app.data.catalogue import TASK_NAMES
 from fcit_app.data.mini.questions import Lexicon
 from fcit_app.data.mini.splits import SplitPen
-from fcit_app.data.mini.tasks import make_exercise
+from fcit_app.data.mini.tasks import DRAWN, make_exercise
 from fcit_app.data.mini.vocabulary import COLOURS, LETTERS, OBJECTS, SHAPES, TRENDS, plural
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:")
@@ -35,7 +34,7 @@ def build_lexicon(tokenizer: Any) -> Lexicon:
 def task_texts(each: int = 300) -> Iterator[tuple[str, str]]:
     """Questions and answers of all tasks, about pictures of the pre-training split."""
     pen = SplitPen(Random("task texts"), "pretraining")
-    for task in TASK_NAMES:
+    for task in DRAWN:
         for _ in range(each):
             exercise = make_exercise(task, pen)
             yield exercise.question, exercise.answer

@@ -15,6 +15,7 @@ from fcit_app.data.mini.drawing import Drawing
 from fcit_app.data.mini.pictures import Thing
 from fcit_app.data.mini.splits import SplitPen
 from fcit_app.data.mini.vocabulary import COLOUR_NAMES, PICTURE_SIZE, SHAPES, TRENDS, plural
+from fcit_app.errors import DataError
 
 WORD_SUFFIX = "\nAnswer the question using a single word or phrase."
 LETTER_SUFFIX = "\nAnswer with the option's letter from the given choices directly."
@@ -178,6 +179,21 @@ _EXERCISES: dict[str, Callable[[SplitPen], Exercise]] = {
 }
 
 
+DRAWN: tuple[str, ...] = tuple(_EXERCISES)
+"""Tasks of the catalogue that are drawn here."""
+
+
 def make_exercise(task: str, pen: SplitPen) -> Exercise:
-    """Draw one picture of the pen's split and ask the task's question about it."""
+    """Draw one picture of the pen's split and ask the task's question about it.
+
+    Raises
+    ------
+    DataError
+        If the catalogue's task is one of data folders alone.
+    """
+    if task not in _EXERCISES:
+        raise DataError(
+            f"The mini benchmark does not draw task '{task}'. Name a folder with its data "
+            f"(data.root), or tasks that are drawn: {', '.join(DRAWN)}."
+        )
     return _EXERCISES[task](pen)
