@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import app_runs
 import psutil
 
 from fcit_app.runs import RunFolder
@@ -213,13 +214,7 @@ def wait_until(true: Callable[[], bool], command: Command, seconds: float) -> No
 
 
 SMALL: dict[str, object] = {
-    "preset": "mini-smoke",
-    "train.steps": 2,
-    "train.rank": 2,
-    "train.batch-size": 4,
-    "data.train-samples": 40,
-    "data.test-samples": 4,
-    "data.min-samples": 4,
+    **{key: value for key, value in app_runs.SMALL.items() if key != "client-timeout"},
     "tasks": "figureqa",
 }
 """Settings of a run that trains for seconds."""

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from fcit_app.arrays import Array
 from fcit_app.errors import ConfigError, ModelError
+from fcit_app.identity.clip_tower import load_tower
 
 HASHED_NGRAMS = "hashed-ngrams"
 SENTENCE_TRANSFORMERS = "sentence-transformers"
@@ -136,31 +137,21 @@ class ClipTextEncoder:
     """
 
     def __init__(self, path_or_name: str) -> None:
-        import torch
         from transformers import AutoTokenizer, CLIPTextModel
 
         self.name = f"{CLIP}:{path_or_name}"
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(path_or_name, **local)
-            loaded: Any = CLIPTextModel.from_pretrained(
-                path_or_name,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+            self._model, missing = load_tower(CLIPTextModel, path_or_name)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise _unusable(path_or_name, "a CLIP checkpoint with its tokenizer", error) from error
-        self._model, info = loaded
-        if info["missing_keys"]:
-            # Transformers fills missing weights with random numbers and only warns.
-            absent = ", ".join(sorted(info["missing_keys"])[:3])
+        if missing:
+            absent = ", ".join(missing[:3])
             raise ModelError(
                 f"The text encoder {path_or_name!r} lacks weights of CLIP's text tower "
                 f"({absent}, ...). Give the folder of a complete CLIP checkpoint."
             )
-        self._model.eval().requires_grad_(False)
         self.dimension = int(self._model.config.hidden_size)
         self._positions = int(self._model.config.max_position_embeddings)
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from fcit_app.arrays import Array
 from fcit_app.errors import ModelError
+from fcit_app.identity.clip_tower import load_tower
 from fcit_app.identity.encoders import CLIP
 
 _CHUNK = 16
@@ -37,7 +38,6 @@ class ClipPictureEncoder:
     """
 
     def __init__(self, path_or_name: str) -> None:
-        import torch
         from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 
         processors: Any = AutoImageProcessor
@@ -45,21 +45,12 @@ class ClipPictureEncoder:
             self._processor = processors.from_pretrained(
                 path_or_name, local_files_only=True, trust_remote_code=False
             )
-            loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
-                path_or_name,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+            self._model, missing = load_tower(CLIPVisionModelWithProjection, path_or_name)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise _unusable(path_or_name, str(error)) from error
-        self._model, info = loaded
-        if info["missing_keys"]:
-            # Transformers fills missing weights with random numbers and only warns.
-            first = min(info["missing_keys"])
-            raise _unusable(path_or_name, f"it lacks weights of the vision tower ({first}, ...)")
-        self._model.eval().requires_grad_(False)
+        if missing:
+            reason = f"it lacks weights of the vision tower ({missing[0]}, ...)"
+            raise _unusable(path_or_name, reason)
         self.dimension = int(self._model.config.projection_dim)
 
     @property
