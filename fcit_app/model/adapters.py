@@ -17,6 +17,7 @@ from fcit_app.arrays import Array, Arrays
 from fcit_app.errors import ModelError
 from fcit_app.model.architectures import LoraTargets, architecture_of
 from fcit_app.model.base import BaseModel, Extension
+from fcit_app.model.precision import leave_inputs
 
 ADAPTER = "client"
 """PEFT's name of the adapter that a client trains; it is left out of the wire names."""
@@ -88,6 +89,8 @@ def wrap(
     ):
         adapted = get_peft_model(base.model, config, adapter_name=ADAPTER)
     assert isinstance(adapted, PeftModel)
+    if base.model.dtype == torch.bfloat16:
+        leave_inputs(adapted.modules())
     if extension is not None:
         extension.install(adapted)
     base.adapted, base.extension = adapted.train(False), extension

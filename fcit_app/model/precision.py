@@ -1,20 +1,23 @@
 """Where a base runs and in which numbers: device, precision and quantisation of frozen weights.
 
 What is trained, the adapters and the projector, is float32 whatever the base is: these are the
-master weights, and what travels. PEFT casts a layer's input to the adapter's float32 and its output
-back to the base's type; ``BaseModel.embed`` does the same around the projector. So no autocast is
-needed, and on a float32 base none of these casts changes a bit.
+master weights, and what travels. On a bfloat16 base they are multiplied in bfloat16 (``products``),
+so that no layer's activations are copied to float32 and back, which PEFT does by itself. On a
+float32 base nothing is cast at all.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
+from torch import nn
 from transformers import BitsAndBytesConfig
 
 from fcit_app.errors import ModelError
@@ -84,6 +87,29 @@ def gpu_environments(device: str) -> list[dict[str, str]]:
 def torch_dtype(settings: BaseSettings) -> torch.dtype:
     """Precision of the frozen weights, of settings without ``auto``."""
     return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+
+
+def products(model: Any) -> AbstractContextManager[None]:
+    """Let what is trained be multiplied in the base's own numbers, inside.
+
+    Every forward pass of a wrapped base belongs in here.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        The base's; nothing happens unless its weights are bfloat16.
+    """
+    if model.dtype != torch.bfloat16:
+        return nullcontext()
+    context: Any = torch.autocast(model.device.type, torch.bfloat16)
+    return context  # type: ignore[no-any-return]
+
+
+def leave_inputs(layers: Iterable[nn.Module]) -> None:
+    """Keep PEFT's layers from casting their inputs to the float32 of what is trained."""
+    for layer in layers:
+        if isinstance(layer, LoraLayer):
+            layer.cast_input_dtype_enabled = False
 
 
 def loading_options(settings: BaseSettings, unquantized: Sequence[str]) -> dict[str, Any]:

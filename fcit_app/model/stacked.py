@@ -41,6 +41,7 @@ from fcit_app.model.mixed_projector import (
     open_world_weights,
     projector_weights,
 )
+from fcit_app.model.precision import products
 from fcit_app.model.preserve import preserved
 from fcit_app.model.prompt_pool import PromptPool, pool_of
 from fcit_app.model.routes import route_owners, route_tokens
@@ -182,7 +183,8 @@ class BankSession:
         else:
             self._weigh(weights.to(self.base.device))
         try:
-            yield
+            with products(self.base.model):
+                yield
         finally:
             if self.pool is not None:
                 self.pool.ask(None)
@@ -313,7 +315,8 @@ def _stacked(model: PeftModel, adapters: Sequence[Arrays]) -> Iterator[None]:
     )
     try:
         with torch.random.fork_rng(devices=[]):  # new layers draw from the global generator
-            model.add_adapter(STACK, stacked)
+            # in the base's numbers, which nothing has to be cast to then
+            model.add_adapter(STACK, stacked, autocast_adapter_dtype=False)
         model.set_adapter(STACK, inference_mode=True)
         with torch.no_grad():
             for name, layer in _stacked_layers(model).items():

@@ -18,6 +18,7 @@ from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, FcitError
 from fcit_app.model.adapters import ADAPTER, is_adapter, load_parameters_, read_parameters
 from fcit_app.model.base import BaseModel, Vision
+from fcit_app.model.precision import products
 from fcit_app.model.preserve import preserved
 from fcit_app.model.vision import VisionFeatures
 from fcit_app.train.collate import IGNORED, Batch, Collator
@@ -207,11 +208,12 @@ def answer_loss(base: BaseModel, batch: Batch, vision: Vision) -> Tensor:
     device = base.device
     targets = batch.labels[:, 1:]
     rows, columns = (targets != IGNORED).nonzero(as_tuple=True)
-    inputs = base.inputs(batch.input_ids.to(device), vision)
-    states = base.decoder(**inputs, use_cache=False)
-    # logits only where there is a loss: an answer is a few of the many tokens
-    answers = states.last_hidden_state[rows.to(device), columns.to(device)]
-    logits = base.model.lm_head(answers)
+    with products(base.model):
+        inputs = base.inputs(batch.input_ids.to(device), vision)
+        states = base.decoder(**inputs, use_cache=False)
+        # logits only where there is a loss: an answer is a few of the many tokens
+        answers = states.last_hidden_state[rows.to(device), columns.to(device)]
+        logits = base.model.lm_head(answers)
     return functional.cross_entropy(logits.float(), targets[rows, columns].to(device))
 
 

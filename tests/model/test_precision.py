@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from app_runs import run_config, serve
 from tiny_llava import toy_samples
 from toy_banks import RANK, SCALING, random_bank
 
@@ -96,3 +98,45 @@ def test_tower_and_projector_are_left_unquantised(kind: Any) -> None:
     assert (packed.load_in_4bit, packed.load_in_8bit) == (kind == "nf4", kind == "int8")
     assert options["device_map"] == {"": "cuda"}
     assert "quantization_config" not in loading_options(BaseSettings("mini", dtype="float32"), [])
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_on_a_bfloat16_base_nothing_wide_becomes_float32(
+    tiny_folder: Path, checkpointing: bool
+) -> None:
+    base = load_base(BaseSettings(str(tiny_folder), dtype="bfloat16"))
+    adapted = wrap(base, RANK, SCALING)
+    seen: set[torch.dtype] = set()
+
+    def look(module: Any, inputs: Any, output: Any) -> None:
+        seen.update({inputs[0].dtype, output.dtype})
+
+    layers = [m for n, m in adapted.named_modules() if n.endswith(("gate_proj", "down_proj"))]
+    below = [m for n, m in adapted.named_modules() if ".lora_" in n and hasattr(m, "in_features")]
+    hooks = [module.register_forward_hook(look) for module in (*layers, *below)]
+    try:
+        handles = parameter_handles(adapted, projector=True)
+        start = read_parameters(handles) | initial_adapter(handles, seed=0)
+        config = replace(CONFIG, gradient_checkpointing=checkpointing)
+        found = fit(base, handles, start, toy_samples(4), VisionFeatures(base), 1, config)
+        assert seen == {torch.bfloat16}
+        seen.clear()
+        samples = toy_samples(3)
+        with BankSession(base, random_bank(handles, 2)) as session:
+            answer(session, samples, VisionFeatures(base), torch.full((3, 2), 0.5))
+        assert seen == {torch.bfloat16}
+    finally:
+        for hook in hooks:
+            hook.remove()
+    plain = fit(base, handles, start, toy_samples(4), VisionFeatures(base), 1, CONFIG)
+    np.testing.assert_allclose(found.losses, plain.losses, rtol=2e-2)
+
+
+@pytest.mark.parametrize("method", ["ewc", "o-lora", "moelora", "l2p"])
+def test_every_kind_of_adapter_works_in_bfloat16(
+    method: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    changes = {"model__dtype": "bfloat16", "train__gradient_checkpointing": True}
+    folder = serve(run_config(tiny_folder, tmp_path / "run", method=method, **changes))
+    losses = [e["loss"] for e in folder.ledger.read() if e["event"] == "client-replied"]
+    assert len(losses) == 4 and all(np.isfinite(losses))
