@@ -57,7 +57,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
         projector asked for, more prompts are to be taken from a pool than it has, a round needs
         more replies than it has participants, a method without clients is to be evaluated by them
         or to keep its answers, a task that the run trains is named as unseen, general ability is
-        asked of a base without a skill set, there are too few samples to exchange pictures, fewer
+        asked of a base without a skill set, tokens or updates are to be noised that have no bound,
+        or tokens that have prototypes, there are too few samples to exchange pictures, fewer
         clients than participants of a round, or something whose samples cannot be dealt to the
         clients.
     """
@@ -69,7 +70,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += _base_model(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config) + _nobody_to_share_with(config)
-    problems += _more_replies_than_participants(config)
+    problems += _more_replies_than_participants(config) + _noise_that_hides_nothing(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -273,6 +274,36 @@ def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
         f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
         f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
     ]
+
+
+def _noise_that_hides_nothing(config: RunConfig) -> list[str]:
+    identity, problems = config.identity, []
+    if identity.noise > 0 and identity.clip == 0:
+        problems.append(
+            f"identity.clip: {identity.clip:g} is not allowed with identity.noise = "
+            f"{identity.noise:g}; allowed: a number above 0. Noise hides a sample only if there is "
+            "a bound on what a sample can change. Set identity.clip to the length of the encoder's "
+            "features (1 for hashed-ngrams and sentence-transformers)."
+        )
+    if identity.noise > 0 and identity.prototypes > 0:
+        problems.append(
+            f"identity.prototypes: {identity.prototypes} is not allowed with identity.noise = "
+            f"{identity.noise:g}; allowed: 0. One sample can change how all the others divide into "
+            "clusters, which this noise does not hide."
+        )
+    privacy = config.privacy
+    if privacy.update_noise > 0 and privacy.update_clip == 0:
+        problems.append(
+            f"privacy.update-clip: {privacy.update_clip:g} is not allowed with "
+            f"privacy.update-noise = {privacy.update_noise:g}; allowed: a number above 0. Noise "
+            "hides a client's data only if there is a bound on what they can change."
+        )
+    if privacy.update_noise > 0 and config.method == "ewc":
+        problems.append(
+            f"privacy.update-noise: {privacy.update_noise:g} is not allowed for method ewc, whose "
+            "clients also send what they measure of their data without noise; allowed: 0."
+        )
+    return problems
 
 
 def _more_replies_than_participants(config: RunConfig) -> list[str]:

@@ -103,7 +103,12 @@ def expected(sent: Message) -> dict[str, ArrayRecord]:
 
 
 def judge_identity(
-    sent: Message, reply: Message, client: int, most_examples: int, most_prototypes: int = 0
+    sent: Message,
+    reply: Message,
+    client: int,
+    most_examples: int,
+    most_prototypes: int = 0,
+    noise: float = 0.0,
 ) -> str | None:
     """Say what is wrong with an answer to the identity query, or None.
 
@@ -121,6 +126,8 @@ def judge_identity(
         More training samples than this no client can have.
     most_prototypes : int
         More prototypes than this no client was asked for.
+    noise : float
+        Standard deviation of what clients add to each number of a token's total.
     """
     if reply.has_error():
         return error_text(reply.error)
@@ -137,8 +144,10 @@ def judge_identity(
         return f"{len(token.prototypes)} prototypes, identity.prototypes is {most_prototypes}"
     for what, part in (("token", token), *(("prototype", p) for p in token.prototypes)):
         norm = float(np.linalg.norm(part.total.astype(np.float64))) / part.count
-        if norm > LARGEST_FEATURE:
-            return f"the {what}'s mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
+        # Noise of d numbers is hardly ever longer than a few more standard deviations than √d.
+        longest = LARGEST_FEATURE + noise * (math.sqrt(part.total.size) + 10) / part.count
+        if norm > longest:
+            return f"the {what}'s mean has norm {norm:.3g}, more than {longest:g}"
     return _judge_echo(sent, reply.content.metric_records[METRICS])
 
 

@@ -104,7 +104,9 @@ class IdentityConfig(Group):
     """Identity tokens and their matching (DISCO, dynamic knowledge organisation).
 
     ``count``: whether a client's samples enter its subspace's token once a stage, or anew in each
-    round it takes part in, as in the released code.
+    round it takes part in, as in the released code. What a token tells of single samples
+    (``fcit_app.identity.privacy``): ``min_samples`` below which none is given, ``clip`` for the
+    length of each sample's feature, ``noise`` as a multiple of what one sample can change.
     """
 
     encoder: EncoderSpec = Field(
@@ -117,6 +119,22 @@ class IdentityConfig(Group):
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")
     temperature: Float = Field(gt=0, description="a number above 0")
     count: Literal["stage", "round"] = Field(description="one of stage, round")
+    min_samples: Int = Field(ge=1, description="a whole number, at least 1 (for each client)")
+    clip: Float = Field(ge=0, description="a number, 0 (not shortened) or more")
+    noise: Float = Field(ge=0, description="a number, 0 (none) or more")
+
+
+class PrivacyConfig(Group):
+    """What a client's trained arrays tell of its data (``client_app.private_mod``).
+
+    ``update_clip``: largest norm of all that it changed. ``update_noise``: added to it, as a
+    multiple of what a client can change. ``delta``: at which the run states each epsilon, of tokens
+    (``identity.noise``) too.
+    """
+
+    update_clip: Float = Field(ge=0, description="a number, 0 (not shortened) or more")
+    update_noise: Float = Field(ge=0, description="a number, 0 (none) or more")
+    delta: Float = Field(gt=0, lt=1, description="a number above 0 and below 1")
 
 
 class TrainConfig(Group):
@@ -298,6 +316,7 @@ class RunConfig(Group):
     codec: Literal["none", "bf16", "int8"] = Field(description="one of none, bf16, int8")
     guard: GuardConfig
     identity: IdentityConfig
+    privacy: PrivacyConfig
     train: TrainConfig
     ewc: EwcConfig
     o_lora: OLoraConfig
