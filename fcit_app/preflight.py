@@ -58,9 +58,9 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
         more replies than it has participants, a method without clients is to be evaluated by them
         or to keep its answers, a task that the run trains is named as unseen, general ability is
         asked of a base without a skill set, tokens or updates are to be noised that have no bound,
-        or tokens that have prototypes, there are too few samples to exchange pictures, fewer
-        clients than participants of a round, or something whose samples cannot be dealt to the
-        clients.
+        or tokens that have prototypes, a codec is to feed back that does not, there are too few
+        samples to exchange pictures, fewer clients than participants of a round, or something whose
+        samples cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
@@ -71,6 +71,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config) + _nobody_to_share_with(config)
     problems += _more_replies_than_participants(config) + _noise_that_hides_nothing(config)
+    problems += _nothing_to_feed_back(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -273,6 +274,15 @@ def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
     return [
         f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
         f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
+    ]
+
+
+def _nothing_to_feed_back(config: RunConfig) -> list[str]:
+    if not config.codec_feedback or config.codec == "int8":
+        return []
+    return [
+        f"codec-feedback: true is not allowed with codec = {config.codec}; allowed: false (or "
+        "codec = int8)."
     ]
 
 

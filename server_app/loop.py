@@ -199,7 +199,7 @@ class Federation:
         )
         tokens = QueryReplies(self._clients, IDENTITY_QUERY, identity)
         given = TokensGiven(self._clients, tokens.inspect)
-        wire = Wire(config.codec)
+        wire = Wire(config.codec, config.codec_feedback)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
             late = Late(self._clients, "client-timeout", config.client_timeout, tell)

@@ -32,6 +32,7 @@ _MINI: dict[str, Scalar] = {
     "on-shortfall": "stop",
     "shortfall-retries": 2,
     "codec": "none",
+    "codec-feedback": False,
     "guard.norm-factor": 10.0,
     "guard.strikes": 3,
     "identity.encoder": "hashed-ngrams",

@@ -273,7 +273,8 @@ class RunConfig(Group):
     for the stages of any scenario. Seconds: ``client_timeout`` (any answer), ``round_timeout``
     (training, if it is to be another), and ``client_resident``, for which a deployment's node keeps
     the base loaded without work. With fewer than ``min_clients`` usable replies a round is a
-    shortfall. ``codec``: how trained arrays travel.
+    shortfall. ``codec``: how trained arrays travel; ``codec_feedback``: what ``int8`` takes from a
+    change is added to the client's next one.
     """
 
     preset: str = Field(description="the name of a preset")
@@ -314,6 +315,7 @@ class RunConfig(Group):
     )
     shortfall_retries: Int = Field(ge=1, description="a whole number, at least 1")
     codec: Literal["none", "bf16", "int8"] = Field(description="one of none, bf16, int8")
+    codec_feedback: Bool = Field(description="one of true, false")
     guard: GuardConfig
     identity: IdentityConfig
     privacy: PrivacyConfig

@@ -53,6 +53,12 @@ def test_more_prompts_than_the_pool_has():
     assert problems(l2p__pool=4, l2p__top=4) == []
 
 
+def test_feedback_is_int8s():
+    (only,) = problems(codec="bf16", codec_feedback=True)
+    assert only.startswith("codec-feedback: true is not allowed with codec = bf16; allowed: false")
+    assert problems(codec="int8", codec_feedback=True) == []
+
+
 def test_noise_that_hides_nothing():
     (only,) = problems(identity__noise=0.5)
     assert only.startswith("identity.clip: 0 is not allowed with identity.noise = 0.5; allowed: a")
