@@ -111,8 +111,9 @@ def test_a_run_with_feedback_is_repeated_to_the_bit_and_is_not_the_one_without(
             tiny_folder,
             tmp_path / name,
             tasks="imagenet-r",
-            rounds=3,
-            clients_per_round=3,
+            rounds=2,
+            clients_per_round=4,
+            train__steps=1,
             codec="int8",
             codec_feedback=feedback,
         )

@@ -18,7 +18,7 @@ from fcit_app.errors import RunError
 from fcit_app.identity.accountant import epsilon_of
 from fcit_app.identity.privacy import deviation
 from fcit_app.identity.tokens import IdentityToken
-from fcit_app.runs import read_result
+from fcit_app.runs import RunFolder, read_result
 from server_app.guard import judge_identity
 from server_app.private_releases import privacy_facts, tokens_of_a_sample, updates_given
 from strategies.identities import IDENTITY_QUERY, read_identity
@@ -37,25 +37,39 @@ def sizes(config, stage):
     }
 
 
-def test_clients_with_few_samples_give_no_token_and_are_named(tiny_folder, tmp_path):
-    plain = run_config(tiny_folder, tmp_path / "plain", rounds=2, clients_per_round=CLIENTS)
-    held = [sizes(plain, stage) for stage in (1, 2)]
-    least = sorted(held[0].values())[2]
-    folder = serve({**plain, "out": str(tmp_path / "run"), "identity.min-samples": least})
-    refused = {(e["stage"], e["round"], e["client"]) for e in events(folder, "client-rejected")}
-    assert refused == {
-        (stage, number, client)
-        for stage in (1, 2)
-        for number in (1, 2)
-        for client, size in held[stage - 1].items()
-        if size < least
-    }
-    assert len({client for stage, _, client in refused if stage == 1}) == 2
-    for event in events(folder, "client-rejected"):
+@pytest.fixture(scope="module")
+def in_a_crowd(tiny_folder, tmp_path_factory):
+    """A run in which the two smallest clients may give no token; what each holds, and the floor."""
+    config = run_config(
+        tiny_folder,
+        tmp_path_factory.mktemp("crowd") / "run",
+        tasks="imagenet-r",
+        rounds=2,
+        clients_per_round=CLIENTS,
+        identity__clip=1.0,
+    )
+    held = sizes(config, 1)
+    least = sorted(held.values())[2]
+    return serve({**config, "identity.min-samples": least}), held, least
+
+
+def test_clients_with_few_samples_give_no_token_and_are_named(in_a_crowd):
+    folder, held, least = in_a_crowd
+    few = {client for client, size in held.items() if size < least}
+    assert len(few) == 2
+    refused = events(folder, "client-rejected")
+    assert {(e["round"], e["client"]) for e in refused} == {(n, c) for n in (1, 2) for c in few}
+    for event in refused:
         assert f"identity.min-samples = {least}" in event["reason"]
         assert not event["quarantined"]
-    trained = {(e["stage"], e["client"]) for e in events(folder, "client-replied")}
-    assert trained == {(s, c) for s in (1, 2) for c in range(CLIENTS) if held[s - 1][c] >= least}
+    assert {e["client"] for e in events(folder, "client-replied")} == set(held) - few
+
+
+def test_without_noise_nothing_is_stated(in_a_crowd):
+    folder, _, _ = in_a_crowd
+    assert read_result(folder.path).privacy is None
+    assert not {"tokens-given", "privacy-spent"} & {e["event"] for e in folder.ledger.read()}
+    assert json.loads((folder.path / "result.json").read_text())["privacy"] is None
 
 
 def test_a_run_with_nobody_in_a_crowd_says_why(tiny_folder, tmp_path):
@@ -66,9 +80,9 @@ def test_a_run_with_nobody_in_a_crowd_says_why(tiny_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def noised(tiny_folder, tmp_path_factory):
-    """A run with noise, whose clients stay within one stage's two rounds."""
+    """A run with noise, of two stages with two rounds each."""
     out = tmp_path_factory.mktemp("noised") / "run"
-    return serve(run_config(tiny_folder, out, rounds=2, clients_per_round=3, **NOISE))
+    return serve(run_config(tiny_folder, out, rounds=2, clients_per_round=2, **NOISE))
 
 
 def test_result_and_ledger_state_what_the_noise_was_worth(noised):
@@ -96,12 +110,46 @@ def test_each_client_gives_one_token_a_stage(noised):
     assert trained == set(given)
 
 
-def test_without_noise_nothing_is_stated(tiny_folder, tmp_path):
-    folder = serve(run_config(tiny_folder, tmp_path / "run", identity__clip=1.0))
-    assert read_result(folder.path).privacy is None
-    assert events(folder, "tokens-given") == []
-    assert "privacy-spent" not in {event["event"] for event in folder.ledger.read()}
-    assert json.loads((folder.path / "result.json").read_text())["privacy"] is None
+def test_what_was_given_before_a_crash_counts_too(tiny_folder, tmp_path, monkeypatch):
+    config = run_config(
+        tiny_folder, tmp_path / "run", tasks="imagenet-r", clients_per_round=CLIENTS, **NOISE
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_state", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            serve(config)
+    # The nodes have lost what they gave: the round is done again with fresh noise.
+    folder = serve({**config, "resume": config["out"]})
+    facts = read_result(folder.path).privacy.tokens
+    assert facts.releases == {str(client): 2 for client in range(CLIENTS)}
+    assert facts.epsilon == epsilon_of(1e-5, 0.5, 2)
+
+
+LESSONS = """
+[[stages]]
+slots = ["arxivqa", "figureqa"]
+[[stages]]
+slots = ["figureqa", "arxivqa"]
+"""
+
+
+def test_a_lesson_that_comes_again_costs_nothing_more(tiny_folder, tmp_path):
+    (tmp_path / "lessons.toml").write_text(LESSONS)
+    config = run_config(
+        tiny_folder,
+        tmp_path / "run",
+        tasks="",
+        scenario=str(tmp_path / "lessons.toml"),
+        rounds=2,
+        **NOISE,
+    )
+    grid = InProcessGrid(client_app, 2, run_config=config)
+    folder = serve(config, grid)
+    given = [entry for event in events(folder, "tokens-given") for entry in event["clients"]]
+    assert len(given) > 2
+    by_lesson = {(entry["client"], *entry["tasks"]): entry["token"] for entry in given}
+    assert all(by_lesson[e["client"], *e["tasks"]] == e["token"] for e in given)
+    assert set(read_result(folder.path).privacy.tokens.releases.values()) == {1}
 
 
 def ask(grid, config, stage=1, **lessons):
