@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,13 +33,45 @@ from fcit_app.identity.privacy import clipped, deviation, noised
 from fcit_app.identity.replay import Replay, ReplayRound, replay, sweep
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.model.activation import activation_weights
+from fcit_app.model.features import sample_features
 from fcit_app.runs.atomic import write_bytes
 
-CLIENTS = 5
-SAMPLES = (400, 4000)
-"""Of a task, over all clients."""
 
-NOISES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+@dataclass(frozen=True)
+class Setting:
+    """What a column of the table is made with.
+
+    Parameters
+    ----------
+    samples : int
+        Of a task, over all clients.
+    dimension : int
+        ``identity.dimension``.
+    least : int
+        ``identity.min-samples``.
+    """
+
+    samples: int
+    dimension: int = 0
+    least: int = 1
+
+    @property
+    def words(self) -> str:
+        """Column's head."""
+        dimension = f", dimension {self.dimension}" if self.dimension else ""
+        least = f", min-samples {self.least}" if self.least > 1 else ""
+        return f"{self.samples} a task{dimension}{least}"
+
+
+CLIENTS = 5
+SETTINGS = (
+    Setting(400),
+    Setting(400, 64),
+    Setting(400, 64, 40),
+    Setting(4000),
+    Setting(4000, 64),
+)
+NOISES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 DRAWS = 5
 CLIP = 1.0  # the length of every feature of hashed-ngrams
 RECORDS = Path(__file__).parent / "results" / "privacy"
@@ -56,16 +89,15 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
 ) -> None:
     """Measure what is missing, and show everything."""
-    for samples in SAMPLES:
-        missing = [noise for noise in NOISES if not record(samples, noise).is_file()]
+    for setting in SETTINGS:
+        missing = [noise for noise in NOISES if not record(setting, noise).is_file()]
         if missing and not only_show:
-            measure(samples, missing)
-    found = [
-        json.loads(record(samples, noise).read_text())
-        for samples in SAMPLES
+            measure(setting, missing)
+    found = {
+        (setting, noise): json.loads(record(setting, noise).read_text())
+        for setting in SETTINGS
         for noise in NOISES
-        if record(samples, noise).is_file()
-    ]
+    }
     text = table(found)
     typer.echo(text)
     if out is not None:
@@ -73,47 +105,43 @@ def main(
     plot(found)
 
 
-def record(samples: int, noise: float) -> Path:
+def record(setting: Setting, noise: float) -> Path:
     """File of a finished cell."""
-    return RECORDS / f"samples={samples},noise={noise:g}.json"
+    facts = f"samples={setting.samples},dimension={setting.dimension},least={setting.least}"
+    return RECORDS / f"{facts},noise={noise:g}.json"
 
 
-def measure(samples: int, noises: Sequence[float]) -> None:
-    """Make the cells of one number of samples."""
-    config = parse({"data.train-samples": samples})
-    typer.echo(f"reading {samples} samples of each task", err=True)
-    tokens, questions = read(config)
+def measure(setting: Setting, noises: Sequence[float]) -> None:
+    """Make the cells of one setting."""
+    config = parse({"data.train-samples": setting.samples})
+    typer.echo(f"{setting.words}: reading", err=True)
+    tokens, questions = read(config, setting)
     counts = [token.count for of in tokens.values() for token in of.values()]
     for noise in noises:
         draws = [
             outcome(tokens, questions, noise, draw, config) for draw in range(DRAWS if noise else 1)
         ]
-        cell = {
-            "samples": samples,
-            "smallest": min(counts),
-            "median": statistics.median(counts),
-            "noise": noise,
-            "draws": draws,
-        }
+        cell = {"tokens": len(counts), "median": statistics.median(counts), "draws": draws}
         RECORDS.mkdir(parents=True, exist_ok=True)
-        write_bytes(record(samples, noise), (json.dumps(cell, indent=1) + "\n").encode())
-        typer.echo(f"samples {samples}, noise {noise:g}: {draws[0]}", err=True)
+        write_bytes(record(setting, noise), (json.dumps(cell, indent=1) + "\n").encode())
+        typer.echo(f"{setting.words}, noise {noise:g}: {draws[0]}", err=True)
 
 
-def read(config: RunConfig) -> tuple[Tokens, Questions]:
+def read(config: RunConfig, setting: Setting) -> tuple[Tokens, Questions]:
     """Tokens of all clients before noise, and features of the test questions."""
     benchmark, encoder = load_benchmark(config), load_encoder(config.identity.encoder)
+    features = sample_features("text", encoder, None, setting.dimension)
     tokens: dict[int, dict[str, IdentityToken]] = {}
     questions: dict[int, np.ndarray[Any, Any]] = {}
     for stage in make_stages(config):
         tokens[stage.number] = {}
         for client in range(CLIENTS):
             held = client_samples(benchmark, config, stage, client, CLIENTS)
-            features = encoder.encode([sample.question for sample in held])
-            tokens[stage.number][f"{client}"] = IdentityToken.of(clipped(features, CLIP))
+            if len(held) >= setting.least:
+                token = IdentityToken.of(clipped(features.of(held), CLIP))
+                tokens[stage.number][f"{client}"] = token
         (task,) = stage.tasks
-        asked = [sample.question for sample in benchmark.test_samples(task)]
-        questions[stage.number] = encoder.encode(asked)
+        questions[stage.number] = features.of(benchmark.test_samples(task))
     return tokens, questions
 
 
@@ -173,48 +201,47 @@ def judged(found: Replay, tau: float, questions: Questions, temperature: float) 
     }
 
 
-def table(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Write means over the draws in Markdown."""
+def table(found: Mapping[tuple[Setting, float], Mapping[str, Any]]) -> str:
+    """Write means over the draws in Markdown: subspaces, with the best threshold, routing."""
+    heads = []
+    for setting in SETTINGS:
+        cell = found[setting, 0.0]
+        heads.append(f"{setting.words} ({cell['tokens']} tokens, median {cell['median']:g})")
     lines = [
-        "| samples a client (median) | noise | ε of a token "
-        "| subspaces | wrong | routing % | weight % "
-        "| best tau | subspaces | routing % | weight % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| noise | ε of a token | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 2) + "|",
     ]
-    for cell in cells:
-        noise = cell["noise"]
+    for noise in NOISES:
         epsilon = f"{epsilon_of(1e-5, noise):.3g}" if noise else "∞"
-        row = [f"{cell['median']:g}", f"{noise:g}", epsilon]
-        row += [mean(cell, "default", key) for key in ("subspaces", "wrong", "routing", "weight")]
-        row += [mean(cell, "hindsight", key) for key in ("tau", "subspaces", "routing", "weight")]
+        row = [f"{noise:g}", epsilon]
+        for setting in SETTINGS:
+            cell = found[setting, noise]
+            default, best = (mean(cell, how, "subspaces") for how in ("default", "hindsight"))
+            row.append(f"{default:.0f} ({best:.0f}) · {mean(cell, 'default', 'routing'):.0f}")
         lines.append("| " + " | ".join(row) + " |")
+    wrong = max(draw["default"]["wrong"] for cell in found.values() for draw in cell["draws"])
+    lines += ["", f"Most wrong merges of any draw at tau 0.9: {wrong}."]
     return "\n".join(lines) + "\n"
 
 
-def mean(cell: Mapping[str, Any], how: str, key: str) -> str:
+def mean(cell: Mapping[str, Any], how: str, key: str) -> float:
     """Mean of a figure over the draws."""
-    return f"{_mean(cell, how, key):.{2 if key == 'tau' else 1}f}".removesuffix(".0")
-
-
-def _mean(cell: Mapping[str, Any], how: str, key: str) -> float:
     return statistics.mean(draw[how][key] for draw in cell["draws"])
 
 
-def plot(cells: Sequence[Mapping[str, Any]]) -> None:
+def plot(found: Mapping[tuple[Setting, float], Mapping[str, Any]]) -> None:
     """Draw subspaces and routing over the ε of a token."""
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = ("#0b5cad", "#b4451f")
-    for samples, colour in zip(SAMPLES, colours, strict=True):
-        of = [cell for cell in cells if cell["samples"] == samples and cell["noise"]]
-        epsilons = [epsilon_of(1e-5, cell["noise"]) for cell in of]
-        for how, style in (("default", "-"), ("hindsight", "--")):
-            label = f"{samples} a task, tau {'0.9' if how == 'default' else 'best'}"
-            for axes, key in ((left, "subspaces"), (right, "routing")):
-                values = [_mean(cell, how, key) for cell in of]
-                axes.plot(epsilons, values, style, color=colour, marker="o", label=label)
+    colours = ("#0b5cad", "#7db8f5", "#3a9a5b", "#b4451f", "#e9a088")
+    noises = NOISES[1:]
+    epsilons = [epsilon_of(1e-5, noise) for noise in noises]
+    for setting, colour in zip(SETTINGS, colours, strict=True):
+        for axes, key in ((left, "subspaces"), (right, "routing")):
+            values = [mean(found[setting, noise], "default", key) for noise in noises]
+            axes.plot(epsilons, values, color=colour, marker="o", label=setting.words)
     left.axhline(8, color="#57606a", linestyle=":", label="8 tasks")
-    left.set(ylabel="subspaces", ylim=(0, None))
+    left.set(ylabel="subspaces (tau 0.9)", ylim=(0, None))
     right.set(ylabel="questions routed to their task, %", ylim=(0, 102))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="ε of a token (δ = 1e-5)")

@@ -180,10 +180,9 @@ class Worker:
         samples = self.samples(stage, client, clients, lesson)
         check_enough(len(samples), identity.min_samples, f"client {client}")
         encoder = load_encoder(identity.encoder)
-        features = sample_features(identity.token, encoder, self._vision).of(samples)
-        token = with_prototypes(
-            clipped(features, identity.clip), identity.prototypes, identity.min_samples
-        )
+        features = sample_features(identity.token, encoder, self._vision, identity.dimension)
+        bounded = clipped(features.of(samples), identity.clip)
+        token = with_prototypes(bounded, identity.prototypes, identity.min_samples)
         if identity.noise == 0.0:
             return token
         return noised(token, deviation(identity.clip, identity.noise))

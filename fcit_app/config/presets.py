@@ -37,6 +37,7 @@ _MINI: dict[str, Scalar] = {
     "guard.strikes": 3,
     "identity.encoder": "hashed-ngrams",
     "identity.token": "text",
+    "identity.dimension": 0,
     "identity.prototypes": 0,
     "identity.tau": 0.9,
     "identity.temperature": 0.05,

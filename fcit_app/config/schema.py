@@ -106,7 +106,8 @@ class IdentityConfig(Group):
     ``count``: whether a client's samples enter its subspace's token once a stage, or anew in each
     round it takes part in, as in the released code. What a token tells of single samples
     (``fcit_app.identity.privacy``): ``min_samples`` below which none is given, ``clip`` for the
-    length of each sample's feature, ``noise`` as a multiple of what one sample can change.
+    length of each sample's feature, ``noise`` as a multiple of what one sample can change, which
+    is shorter beside the token in a smaller ``dimension``.
     """
 
     encoder: EncoderSpec = Field(
@@ -114,6 +115,9 @@ class IdentityConfig(Group):
     )
     token: Literal["text", "image", "text+image"] = Field(
         description="one of text, image, text+image"
+    )
+    dimension: Int = Field(
+        ge=0, le=65536, description="a whole number from 0 (the encoder's own) to 65536"
     )
     prototypes: Int = Field(ge=0, le=64, description="a whole number from 0 (none) to 64")
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")

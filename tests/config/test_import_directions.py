@@ -45,7 +45,7 @@ INSIDE = {
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "report": {"config", "data", "identity", "runs"},
-    "export": {"config", "data", "evaluate", "model", "runs"},
+    "export": {"config", "data", "evaluate", "identity", "model", "runs"},
     "commands": {
         *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "identity"),
         *("launch", "model", "report", "runs"),
