@@ -240,14 +240,14 @@ def plot(found: Mapping[tuple[Setting, float], Mapping[str, Any]]) -> None:
         for axes, key in ((left, "subspaces"), (right, "routing")):
             values = [mean(found[setting, noise], "default", key) for noise in noises]
             axes.plot(epsilons, values, color=colour, marker="o", label=setting.words)
-    left.axhline(8, color="#57606a", linestyle=":", label="8 tasks")
+    left.axhline(8, color="#57606a", linestyle=":")
     left.set(ylabel="subspaces (tau 0.9)", ylim=(0, None))
     right.set(ylabel="questions routed to their task, %", ylim=(0, 102))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="ε of a token (δ = 1e-5)")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    left.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", loc="lower right")
     figure.savefig(PICTURE, dpi=120)
 
 
