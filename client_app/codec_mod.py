@@ -55,8 +55,8 @@ def coded(message: Message, context: Context, call_next: ClientAppCallable) -> M
     place = _place(message)
     add_unsent(context.state, *place, changes)
     coded_reply = _encoded(reply, changes, codec)
-    records = coded_reply.content.array_records
-    sent = {name: decode(_arrays(records[name]), codec) for name in changes}
+    given = coded_reply.content.array_records
+    sent = {name: decode(_arrays(given[name]), codec) for name in changes}
     keep_unsent(context.state, *place, changes, sent)
     return coded_reply
 
