@@ -51,16 +51,16 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
+        Noise has no bound or meets prototypes or importances, a codec is to feed back that cannot.
         The base model's or encoder's folder is missing, the base cannot be quantised, has no such
         attention or no revisions, the paper's presets have no data, captions cannot be scored, the
         scenario does not fit the other settings or its file is wrong, the method cannot have the
         projector asked for, more prompts are to be taken from a pool than it has, a round needs
         more replies than it has participants, a method without clients is to be evaluated by them
         or to keep its answers, a task that the run trains is named as unseen, general ability is
-        asked of a base without a skill set, tokens or updates are to be noised that have no bound,
-        or tokens that have prototypes, a codec is to feed back that does not, there are too few
-        samples to exchange pictures, fewer clients than participants of a round, or something whose
-        samples cannot be dealt to the clients.
+        asked of a base without a skill set, there are too few samples to exchange pictures, fewer
+        clients than participants of a round, or something whose samples cannot be dealt to the
+        clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario

@@ -29,16 +29,17 @@ class Router:
         self.facts = json.loads((folder / "router.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "router.safetensors")
         self.means, self.owners = arrays["means"].double(), arrays["owners"]
-        self.directions = arrays.get("directions")
         self.encode = text_encoder(self.facts["encoder"], encoder or self.facts["checkpoint"])
+        if "directions" in arrays:
+            whole, directions = self.encode, arrays["directions"]
+            self.encode = lambda texts: whole(texts).double() @ directions.T
         self.gate: Tensor | None = None
 
     def weights(self, questions: Sequence[str]) -> Tensor:
         """Weights of shape (questions, subspaces); a question is its text alone, no template."""
-        features = self.encode(questions).double()
-        if self.directions is not None:
-            features = features @ self.directions.T
-        scores = normalize(features, dim=-1) @ normalize(self.means, dim=-1).T
+        scores = (
+            normalize(self.encode(questions).double(), dim=-1) @ normalize(self.means, dim=-1).T
+        )
         rows, count = len(scores), len(self.facts["subspaces"])
         best = torch.full((rows, count), -torch.inf, dtype=scores.dtype)
         best = best.scatter_reduce(1, self.owners.expand(rows, -1), scores, "amax")
