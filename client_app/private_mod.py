@@ -17,6 +17,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from fcit_app.arrays import Array as Values
 from fcit_app.config import parse
+from fcit_app.identity.privacy import deviation
 
 Place = tuple[str, str]
 """Name of a record, and of an array in it."""
@@ -78,6 +79,6 @@ def hide(
     factor = clip / max(math.sqrt(squares), clip)
     found = {}
     for name, part in change.items():
-        drawn = generator.normal(0.0, 2.0 * clip * noise, part.shape)
+        drawn = generator.normal(0.0, deviation(clip, noise), part.shape)
         found[name] = (part * factor + drawn).astype(np.float32)
     return found

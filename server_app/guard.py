@@ -49,7 +49,13 @@ LARGEST_IMPORTANCE = 1e6
 """Largest importance of a value: a squared gradient of a log-likelihood, below 100 as a rule."""
 
 
-def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[str]) -> str | None:
+def judge(
+    sent: Message,
+    reply: Message,
+    most_examples: int,
+    tasks: Collection[str],
+    noise: float = 0.0,
+) -> str | None:
     """Say what is wrong with a training reply, or None.
 
     Parameters
@@ -63,6 +69,8 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
         More training samples than this no client can have.
     tasks : Collection[str]
         Tasks of the stage; the reply tells how many examples it has of each.
+    noise : float
+        Standard deviation of what clients add to each value.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
             problem = judge_values(found[name][key])
             if problem:
                 return f"{name}: {key} {problem}"
-        problem = _judge_change(record, found[name])
+        problem = _judge_change(record, found[name], noise)
         if problem:
             return f"{name}: {problem}"
     metrics = reply.content.metric_records.get(METRICS, MetricRecord())
@@ -144,8 +152,7 @@ def judge_identity(
         return f"{len(token.prototypes)} prototypes, identity.prototypes is {most_prototypes}"
     for what, part in (("token", token), *(("prototype", p) for p in token.prototypes)):
         norm = float(np.linalg.norm(part.total.astype(np.float64))) / part.count
-        # Noise of d numbers is hardly ever longer than a few more standard deviations than √d.
-        longest = LARGEST_FEATURE + noise * (math.sqrt(part.total.size) + 10) / part.count
+        longest = LARGEST_FEATURE + _longest_noise(part.total.size, noise) / part.count
         if norm > longest:
             return f"the {what}'s mean has norm {norm:.3g}, more than {longest:g}"
     return _judge_echo(sent, reply.content.metric_records[METRICS])
@@ -208,12 +215,18 @@ def examples_by_task(metrics: MetricRecord, tasks: Collection[str]) -> dict[str,
     return {task: count for task, count in counts.items() if isinstance(count, int) and count > 0}
 
 
-def _judge_change(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
+def _judge_change(wanted: ArrayRecord, found: ArrayRecord, noise: float) -> str | None:
     size = sum(math.prod(array.shape) for array in wanted.values())
     norm, limit = change_norm(wanted, found), LARGEST_CHANGE * math.sqrt(size)
+    limit += _longest_noise(size, noise)
     if norm > limit:
         return f"the change has norm {norm:.3g}, more than {limit:.3g}"
     return None
+
+
+def _longest_noise(size: int, noise: float) -> float:
+    """Give a norm that Gaussian noise has less than once in 10^20 times."""
+    return noise * (math.sqrt(size) + 10)
 
 
 def judge_values(found: Array) -> str | None:

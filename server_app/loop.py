@@ -210,7 +210,8 @@ class Federation:
         if config.identity.noise > 0:
             given.tell(plan.tasks, tell)
         tell_newcomers(strategy, tell)
-        replies = RoundReplies(sent, self._clients, most, plan, tell, wire)
+        noise = deviation(config.privacy.update_clip, config.privacy.update_noise)
+        replies = RoundReplies(sent, self._clients, most, plan, tell, wire, noise)
         limit = Late(
             self._clients,
             *training_limit(config),

@@ -86,7 +86,7 @@ def clipped(features: ArrayLike, clip: float) -> NDArray[np.float64]:
 
 
 def deviation(clip: float, noise: float) -> float:
-    """Give the standard deviation of the noise in each dimension of a token's sum."""
+    """Give the standard deviation of noise on what two bounded vectors can differ by."""
     return noise * 2.0 * clip
 
 
