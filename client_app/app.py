@@ -11,11 +11,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from client_app.codec_mod import coded
+from client_app.given_tokens import given_token
 from client_app.node import worker_of
 from client_app.own_data import PRIVATE, private_record, usable_own_data
+from client_app.private_mod import private
 from fcit_app.arrays import Arrays
+from fcit_app.config import parse
 from fcit_app.data.folder.private import own_data
-from fcit_app.data.lesson import own_lesson, parse_lesson, read_lessons, tasks_in
+from fcit_app.data.lesson import lesson_text, own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
 from fcit_app.methods.state import read_memory
 
@@ -52,7 +55,15 @@ def identity(message: Message, context: Context) -> Message:
     client, clients = _identity(context)
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
-    token = _worker(context).token(stage, client, clients, lesson)
+    worker = _worker(context)
+    if parse(context.run_config).identity.noise > 0:
+        token = given_token(
+            context.state,
+            lesson_text(worker.lesson(stage, lesson)),
+            lambda: worker.token(stage, client, clients, lesson),
+        )
+    else:
+        token = worker.token(stage, client, clients, lesson)
     record = ArrayRecord({"total": Array(token.total)})
     if token.prototypes:
         record["prototypes"] = Array(np.stack([part.total for part in token.prototypes]))
@@ -84,7 +95,7 @@ def importance(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
-@app.train(mods=[coded])
+@app.train(mods=[coded, private])
 def train(message: Message, context: Context) -> Message:
     """Fine-tune the arrays in the message and send them back under the same names.
 

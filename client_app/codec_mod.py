@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
+from client_app.unsent import add_unsent, keep_unsent
 from fcit_app.arrays import Arrays
 from fcit_app.errors import ModelError
 
@@ -21,8 +22,9 @@ def coded(message: Message, context: Context, call_next: ClientAppCallable) -> M
     """Decode what was sent, and send back how far it was changed, encoded.
 
     A message without a record ``codec``, as any stock strategy's, passes as it is, and so does its
-    reply. The change and not the value is sent: it loses least, and what the way here took from the
-    values is not taken from the global model.
+    reply. If it says ``feedback``, what encoding has taken from a change is added to the next one
+    (``client_app.unsent``). The change and not the value is sent: it loses least, and what the way
+    here took from the values is not taken from the global model.
 
     Raises
     ------
@@ -45,17 +47,41 @@ def coded(message: Message, context: Context, call_next: ClientAppCallable) -> M
         | {name: _record(arrays) for name, arrays in received.items()}
     )
     reply = call_next(plain, context)
-    return reply if reply.has_error() else _encoded(reply, received, codec)
+    if reply.has_error():
+        return reply
+    changes = _changes(reply, received)
+    if not settings.get("feedback", False):
+        return _encoded(reply, changes, codec)
+    place = _place(message)
+    add_unsent(context.state, *place, changes)
+    coded_reply = _encoded(reply, changes, codec)
+    given = coded_reply.content.array_records
+    sent = {name: decode(_arrays(given[name]), codec) for name in changes}
+    keep_unsent(context.state, *place, changes, sent)
+    return coded_reply
 
 
-def _encoded(reply: Message, received: dict[str, Arrays], codec: Codec) -> Message:
-    """Write the changes of a reply's records in a codec."""
-    from fcit_app.codec import encode
-
-    changes = {}
+def _changes(reply: Message, received: dict[str, Arrays]) -> dict[str, Arrays]:
+    """How far a reply's records are from what was received."""
+    found = {}
     for name, start in received.items():
         trained = _arrays(reply.content.array_records[name])
-        changes[name] = _record(encode({k: trained[k] - start[k] for k in start}, codec))
+        found[name] = {key: trained[key] - start[key] for key in start}
+    return found
+
+
+def _place(message: Message) -> tuple[int, int]:
+    """Stage and subspace of a message; a strategy without subspaces has one."""
+    config = message.content.config_records.get("config", ConfigRecord())
+    stage, subspace = config.get("stage", 1), config.get("subspace", 0)
+    return cast("int", stage), cast("int", subspace)
+
+
+def _encoded(reply: Message, wanted: dict[str, Arrays], codec: Codec) -> Message:
+    """Write changes in a codec, in place of a reply's records."""
+    from fcit_app.codec import encode
+
+    changes = {name: _record(encode(arrays, codec)) for name, arrays in wanted.items()}
     facts = ConfigRecord({"name": codec, "checksum": _checksum(changes)})
     coded_reply = copy.copy(reply)
     coded_reply.content = RecordDict({**reply.content, **changes, _CODEC: facts})

@@ -29,6 +29,7 @@ from fcit_app.evaluate.predictor import Batch, Predictor
 from fcit_app.evaluate.shard import answer_shard, check_samples
 from fcit_app.evaluate.shard_message import read_order, report_of, write_report
 from fcit_app.identity.encoders import load_encoder
+from fcit_app.identity.privacy import check_enough, clipped, deviation, noised
 from fcit_app.identity.prototypes import with_prototypes
 from fcit_app.identity.tokens import IdentityToken
 from fcit_app.methods import load_method
@@ -165,12 +166,26 @@ class Worker:
         return lesson_samples(self._benchmark, self.config, learnt, client, clients)
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
-        """Make the client's identity token: from instructions or pictures, never from answers."""
+        """Make the client's identity token: from instructions or pictures, never from answers.
+
+        With ``identity.noise`` each call draws anew: what is given to the server has to be kept and
+        given again (``client_app.given_tokens``), or the noise would average out.
+
+        Raises
+        ------
+        DataError
+            If there is no such stage or client, or it holds too few samples to give a token.
+        """
         identity = self.config.identity
-        encoder = load_encoder(identity.encoder)
-        features = sample_features(identity.token, encoder, self._vision)
         samples = self.samples(stage, client, clients, lesson)
-        return with_prototypes(features.of(samples), identity.prototypes)
+        check_enough(len(samples), identity.min_samples, f"client {client}")
+        encoder = load_encoder(identity.encoder)
+        features = sample_features(identity.token, encoder, self._vision, identity.dimension)
+        bounded = clipped(features.of(samples), identity.clip)
+        token = with_prototypes(bounded, identity.prototypes, identity.min_samples)
+        if identity.noise == 0.0:
+            return token
+        return noised(token, deviation(identity.clip, identity.noise))
 
     def train(
         self,

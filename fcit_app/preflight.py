@@ -52,6 +52,7 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
+        Noise has no bound or meets prototypes or importances, a codec is to feed back that cannot.
         The base model's or encoder's folder is missing, the base cannot be quantised, has no such
         attention or no revisions, the tracker's package is missing, the paper's presets have no
         data, captions cannot be scored, the scenario does not fit the other settings or its file is
@@ -70,7 +71,8 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += _base_model(config) + _nothing_to_track_with(config)
     problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
     problems += _one_projector_only(config) + _nobody_to_share_with(config)
-    problems += _more_replies_than_participants(config)
+    problems += _more_replies_than_participants(config) + _noise_that_hides_nothing(config)
+    problems += _nothing_to_feed_back(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config)
     if config.method == "blind":
@@ -279,6 +281,45 @@ def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
         f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
         f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
     ]
+
+
+def _nothing_to_feed_back(config: RunConfig) -> list[str]:
+    if not config.codec_feedback or config.codec == "int8":
+        return []
+    return [
+        f"codec-feedback: true is not allowed with codec = {config.codec}; allowed: false (or "
+        "codec = int8)."
+    ]
+
+
+def _noise_that_hides_nothing(config: RunConfig) -> list[str]:
+    identity, problems = config.identity, []
+    if identity.noise > 0 and identity.clip == 0:
+        problems.append(
+            f"identity.clip: {identity.clip:g} is not allowed with identity.noise = "
+            f"{identity.noise:g}; allowed: a number above 0. Noise hides a sample only if there is "
+            "a bound on what a sample can change. Set identity.clip to the length of the encoder's "
+            "features (1 for hashed-ngrams and sentence-transformers)."
+        )
+    if identity.noise > 0 and identity.prototypes > 0:
+        problems.append(
+            f"identity.prototypes: {identity.prototypes} is not allowed with identity.noise = "
+            f"{identity.noise:g}; allowed: 0. One sample can change how all the others divide into "
+            "clusters, which this noise does not hide."
+        )
+    privacy = config.privacy
+    if privacy.update_noise > 0 and privacy.update_clip == 0:
+        problems.append(
+            f"privacy.update-clip: {privacy.update_clip:g} is not allowed with "
+            f"privacy.update-noise = {privacy.update_noise:g}; allowed: a number above 0. Noise "
+            "hides a client's data only if there is a bound on what they can change."
+        )
+    if privacy.update_noise > 0 and config.method == "ewc":
+        problems.append(
+            f"privacy.update-noise: {privacy.update_noise:g} is not allowed for method ewc, whose "
+            "clients also send what they measure of their data without noise; allowed: 0."
+        )
+    return problems
 
 
 def _more_replies_than_participants(config: RunConfig) -> list[str]:

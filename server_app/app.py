@@ -33,6 +33,8 @@ from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients
 from server_app.place import EVALUATED, FINISHED, ROUND
 from server_app.plan import plan_round
+from server_app.private_releases import in_words as private_words
+from server_app.private_releases import privacy_facts
 from server_app.private_tasks import not_evaluated, private_facts, with_private_tasks
 from server_app.quarantine import in_words, quarantined
 from server_app.resume import open_run, same_clients, same_data
@@ -191,6 +193,7 @@ def run_federated(
         learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
     arrays = _run_stages(config, stages, folder, journal, learning, federation, checkpoint, arrays)
     totals = federation.totals
+    privacy = privacy_facts(config, folder.ledger.read())
     result = make_result(
         config,
         tasks=tasks,
@@ -204,10 +207,15 @@ def run_federated(
         },
         traffic={"up": totals.up, "down": totals.down},
         metrics={task: metrics[task] for task in tasks},
+        privacy=privacy,
     )
     folder.write_result(result)
     write_report([folder.path], folder.path / "report.html")
     journal.say(totals.overhead())
+    if privacy:
+        journal.write("privacy-spent", **privacy)
+        for line in private_words(privacy):
+            journal.say(line)
     refused = quarantined(events_that_stand(folder.ledger.read()))
     for entry in refused:
         journal.say(in_words(entry))

@@ -49,7 +49,13 @@ LARGEST_IMPORTANCE = 1e6
 """Largest importance of a value: a squared gradient of a log-likelihood, below 100 as a rule."""
 
 
-def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[str]) -> str | None:
+def judge(
+    sent: Message,
+    reply: Message,
+    most_examples: int,
+    tasks: Collection[str],
+    noise: float = 0.0,
+) -> str | None:
     """Say what is wrong with a training reply, or None.
 
     Parameters
@@ -63,6 +69,8 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
         More training samples than this no client can have.
     tasks : Collection[str]
         Tasks of the stage; the reply tells how many examples it has of each.
+    noise : float
+        Standard deviation of what clients add to each value.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def judge(sent: Message, reply: Message, most_examples: int, tasks: Collection[s
             problem = judge_values(found[name][key])
             if problem:
                 return f"{name}: {key} {problem}"
-        problem = _judge_change(record, found[name])
+        problem = _judge_change(record, found[name], noise)
         if problem:
             return f"{name}: {problem}"
     metrics = reply.content.metric_records.get(METRICS, MetricRecord())
@@ -103,7 +111,12 @@ def expected(sent: Message) -> dict[str, ArrayRecord]:
 
 
 def judge_identity(
-    sent: Message, reply: Message, client: int, most_examples: int, most_prototypes: int = 0
+    sent: Message,
+    reply: Message,
+    client: int,
+    most_examples: int,
+    most_prototypes: int = 0,
+    noise: float = 0.0,
 ) -> str | None:
     """Say what is wrong with an answer to the identity query, or None.
 
@@ -121,6 +134,8 @@ def judge_identity(
         More training samples than this no client can have.
     most_prototypes : int
         More prototypes than this no client was asked for.
+    noise : float
+        Standard deviation of what clients add to each number of a token's total.
     """
     if reply.has_error():
         return error_text(reply.error)
@@ -137,8 +152,9 @@ def judge_identity(
         return f"{len(token.prototypes)} prototypes, identity.prototypes is {most_prototypes}"
     for what, part in (("token", token), *(("prototype", p) for p in token.prototypes)):
         norm = float(np.linalg.norm(part.total.astype(np.float64))) / part.count
-        if norm > LARGEST_FEATURE:
-            return f"the {what}'s mean has norm {norm:.3g}, more than {LARGEST_FEATURE:g}"
+        longest = LARGEST_FEATURE + _longest_noise(part.total.size, noise) / part.count
+        if norm > longest:
+            return f"the {what}'s mean has norm {norm:.3g}, more than {longest:g}"
     return _judge_echo(sent, reply.content.metric_records[METRICS])
 
 
@@ -199,12 +215,18 @@ def examples_by_task(metrics: MetricRecord, tasks: Collection[str]) -> dict[str,
     return {task: count for task, count in counts.items() if isinstance(count, int) and count > 0}
 
 
-def _judge_change(wanted: ArrayRecord, found: ArrayRecord) -> str | None:
+def _judge_change(wanted: ArrayRecord, found: ArrayRecord, noise: float) -> str | None:
     size = sum(math.prod(array.shape) for array in wanted.values())
     norm, limit = change_norm(wanted, found), LARGEST_CHANGE * math.sqrt(size)
+    limit += _longest_noise(size, noise)
     if norm > limit:
         return f"the change has norm {norm:.3g}, more than {limit:.3g}"
     return None
+
+
+def _longest_noise(size: int, noise: float) -> float:
+    """Give a norm that Gaussian noise has less than once in 10^20 times."""
+    return noise * (math.sqrt(size) + 10)
 
 
 def judge_values(found: Array) -> str | None:

@@ -20,6 +20,7 @@ from flwr.serverapp.strategy import Strategy
 from fcit_app.config import RunConfig
 from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
+from fcit_app.identity.privacy import deviation
 from fcit_app.runs.token_book import TokenBook
 from server_app.exchange import PromptGrid, exchange
 from server_app.guard import judge_identity, judge_importance
@@ -29,6 +30,7 @@ from server_app.late import Late, training_limit
 from server_app.matched import tell_newcomers
 from server_app.nodes import ClientNodes
 from server_app.plan import plan_round
+from server_app.private_releases import TokensGiven
 from server_app.query_replies import QueryReplies
 from server_app.replies import RoundReplies, Tell
 from server_app.roster import Roster
@@ -190,19 +192,26 @@ class Federation:
         seconds: dict[str, float] = {}
         most = plan.most_examples(config.data.train_samples)
         identity = partial(
-            judge_identity, most_examples=most, most_prototypes=config.identity.prototypes
+            judge_identity,
+            most_examples=most,
+            most_prototypes=config.identity.prototypes,
+            noise=deviation(config.identity.clip, config.identity.noise),
         )
         tokens = QueryReplies(self._clients, IDENTITY_QUERY, identity)
-        wire = Wire(config.codec)
+        given = TokensGiven(self._clients, tokens.inspect)
+        wire = Wire(config.codec, config.codec_feedback)
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
             late = Late(self._clients, "client-timeout", config.client_timeout, tell)
-            view = PromptGrid(self._grid, nodes, _PATIENCE, tokens.inspect, late.remind)
+            view = PromptGrid(self._grid, nodes, _PATIENCE, given.inspect, late.remind)
             settings = ConfigRecord({"stage": stage.number, "round": number, **plan.settings})
             sent = list(strategy.configure_train(overall, arrays, settings, view))
             coded = [wire.encode(message) for message in sent]
+        if config.identity.noise > 0:
+            given.tell(plan.tasks, tell)
         tell_newcomers(strategy, tell)
-        replies = RoundReplies(sent, self._clients, most, plan, tell, wire)
+        noise = deviation(config.privacy.update_clip, config.privacy.update_noise)
+        replies = RoundReplies(sent, self._clients, most, plan, tell, wire, noise)
         limit = Late(
             self._clients,
             *training_limit(config),

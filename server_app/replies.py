@@ -36,6 +36,8 @@ class RoundReplies:
         Where replies are reported.
     wire : Wire, optional
         How arrays travelled; as they are if None.
+    noise : float
+        Standard deviation of what clients add to each value.
 
     Attributes
     ----------
@@ -63,10 +65,12 @@ class RoundReplies:
         plan: RoundPlan,
         tell: Tell,
         wire: Wire | None = None,
+        noise: float = 0.0,
     ) -> None:
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
         self._nodes = {client: node for node, client in clients.items()}
         self._wire = wire or Wire("none")
+        self._noise = noise
         self._norms: dict[int, dict[str, float]] = {}
         self.quarantined: set[int] = set()
         self._most_examples = most_examples
@@ -96,7 +100,8 @@ class RoundReplies:
         sent = self._sent[client]
         try:
             plain = reply if reply.has_error() else self._wire.decode(sent, reply)
-            problem = judge(sent, plain, self._most_examples, self._plan.tasks[client])
+            tasks = self._plan.tasks[client]
+            problem = judge(sent, plain, self._most_examples, tasks, self._noise)
         except WireError as error:
             problem = str(error)
         if problem is None:

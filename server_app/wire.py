@@ -34,10 +34,13 @@ class Wire:
     ----------
     codec : {"none", "bf16", "int8"}
         With ``none`` everything passes as it is.
+    feedback : bool
+        Whether clients add to a change what the codec took from the former one.
     """
 
-    def __init__(self, codec: Literal["none", "bf16", "int8"]) -> None:
+    def __init__(self, codec: Literal["none", "bf16", "int8"], feedback: bool = False) -> None:
         self._codec = codec
+        self._feedback = feedback
         self._coded: dict[int, Message] = {}
         # Clients are sent the same records: by id, with the record itself, so that ids stay taken.
         self._known: dict[int, tuple[ArrayRecord, ArrayRecord]] = {}
@@ -52,6 +55,8 @@ class Wire:
             "records": list(records),
             "checksum": _checksum(records),
         }
+        if self._feedback:
+            facts["feedback"] = True
         coded = copy.copy(message)
         coded.content = RecordDict({**message.content, **records, CODEC: ConfigRecord(facts)})
         self._coded[message.metadata.dst_node_id] = coded

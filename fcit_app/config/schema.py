@@ -100,8 +100,25 @@ class Group(BaseModel):
     )
 
 
+class PrivacyConfig(Group):
+    """What a client's trained arrays tell of its data (``client_app.private_mod``).
+
+    ``update_clip``: largest norm of all that it changed. ``update_noise``: added to it, as a
+    multiple of what a client can change. ``delta``: at which the run states each epsilon, of tokens
+    (``identity.noise``) too.
+    """
+
+    update_clip: Float = Field(ge=0, description="a number, 0 (not shortened) or more")
+    update_noise: Float = Field(ge=0, description="a number, 0 (none) or more")
+    delta: Float = Field(gt=0, lt=1, description="a number above 0 and below 1")
+
+
 class IdentityConfig(Group):
     """Identity tokens and their matching (DISCO, dynamic knowledge organisation).
+
+    What a token tells of single samples (``fcit_app.identity.privacy``): ``min_samples`` below
+    which none is given, ``clip`` for the length of each sample's feature, ``noise`` as a multiple
+    of what one sample can change; a smaller ``dimension`` makes it shorter beside the token.
 
     ``count``: whether a client's samples enter its subspace's token once a stage, or anew in each
     round it takes part in, as in the released code. ``open_world``: a question whose cosine with
@@ -113,6 +130,12 @@ class IdentityConfig(Group):
     )
     token: Literal["text", "image", "text+image"] = Field(
         description="one of text, image, text+image"
+    )
+    min_samples: Int = Field(ge=1, description="a whole number, at least 1 (for each client)")
+    clip: Float = Field(ge=0, description="a number, 0 (not shortened) or more")
+    noise: Float = Field(ge=0, description="a number, 0 (none) or more")
+    dimension: Int = Field(
+        ge=0, le=65536, description="a whole number from 0 (the encoder's own) to 65536"
     )
     prototypes: Int = Field(ge=0, le=64, description="a whole number from 0 (none) to 64")
     tau: Float = Field(gt=0, le=1, description="a number above 0 and at most 1")
@@ -252,6 +275,8 @@ class L2pConfig(Group):
 class RunConfig(Group):
     """Everything that decides a run's result, and where it is written.
 
+    With ``codec_feedback`` what ``int8`` takes from a change is added to the client's next one.
+
     ``tasks`` is the order of the stages of scenario ``hom``; empty means the published order of the
     setting. Read ``stages`` for the resolved order, and ``make_stages`` (``fcit_app.data.stages``)
     for the stages of any scenario. Seconds: ``client_timeout`` (any answer), ``round_timeout``
@@ -297,11 +322,13 @@ class RunConfig(Group):
         description="one of proceed, retry, stop"
     )
     shortfall_retries: Int = Field(ge=1, description="a whole number, at least 1")
+    codec_feedback: Bool = Field(description="one of true, false")
     codec: Literal["none", "bf16", "int8"] = Field(description="one of none, bf16, int8")
     tracking: Literal["none", "tensorboard", "wandb"] = Field(
         description="one of none, tensorboard, wandb"
     )
     guard: GuardConfig
+    privacy: PrivacyConfig
     identity: IdentityConfig
     train: TrainConfig
     ewc: EwcConfig

@@ -73,9 +73,10 @@ class Evaluator:
         self.model = load_method(config).wrap(self.base)
         self.vision = VisionFeatures(self.base)
         encoder = load_encoder(config.identity.encoder)
-        # Only DISCO's tokens may be made of pictures; L2P's queries are questions.
-        source = config.identity.token if config.method == "disco" else "text"
-        self._features = sample_features(source, encoder, self.vision)
+        # Only DISCO has tokens; L2P's queries are questions, as the encoder sees them.
+        identity, tokens = config.identity, config.method == "disco"
+        source, dimension = (identity.token, identity.dimension) if tokens else ("text", 0)
+        self._features = sample_features(source, encoder, self.vision, dimension)
 
     def session(self, bank: Bank) -> BankSession:
         """Make ready to install a bank in the base, see ``BankSession``."""

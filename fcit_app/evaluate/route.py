@@ -108,4 +108,4 @@ def features_of(config: RunConfig) -> SampleFeatures:
     encoder, source = load_encoder(config.identity.encoder), config.identity.token
     seen_by_base = source != "text" and load_picture_encoder(encoder.name) is None
     vision = VisionFeatures(load_base(config.model)) if seen_by_base else None
-    return sample_features(source, encoder, vision)
+    return sample_features(source, encoder, vision, config.identity.dimension)

@@ -30,6 +30,9 @@ class Router:
         arrays = load_file(folder / "router.safetensors")
         self.means, self.owners = arrays["means"].double(), arrays["owners"]
         self.encode = text_encoder(self.facts["encoder"], encoder or self.facts["checkpoint"])
+        if "directions" in arrays:
+            whole, directions = self.encode, arrays["directions"]
+            self.encode = lambda texts: whole(texts).double() @ directions.T
         self.gate: Tensor | None = None
 
     def weights(self, questions: Sequence[str]) -> Tensor:

@@ -10,6 +10,8 @@ from safetensors.numpy import save_file
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig
+from fcit_app.identity.encoders import load_encoder
+from fcit_app.identity.reduction import directions
 from fcit_app.model.bank import Bank
 from fcit_app.runs.atomic import write_json
 
@@ -49,6 +51,11 @@ def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
         "counts": np.array([token.count for token in tokens], dtype=np.int64),
         "route_counts": np.array([part.count for _, part in routes], dtype=np.int64),
     }
+    dimension = config.identity.dimension
+    if dimension:
+        width = load_encoder(config.identity.encoder).dimension
+        # of the encoder's features, before they are compared with the means
+        arrays["directions"] = np.array(directions(width, dimension))
     save_file(arrays, folder / "router.safetensors")
     kind, _, place = config.identity.encoder.partition(":")
     write_json(

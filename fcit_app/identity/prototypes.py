@@ -6,8 +6,10 @@ Prototypes break a token down into the means of clusters. They are no part of DI
 by the tokens as in the paper, only routing looks at the best prototype of each subspace.
 
 They tell the server more than the token does: means over fewer samples, and by their counts how a
-client's samples divide. No mean of fewer than `SMALLEST_CLUSTER` samples is sent unless the client
-holds fewer in all; that is a floor, not a guarantee as of differential privacy.
+client's samples divide. No mean of fewer samples than `SMALLEST_CLUSTER` (or `identity.min-samples`
+if that is more) is sent unless the client holds fewer in all; that is a floor, not a guarantee as
+of differential privacy, and with `identity.noise` there are no prototypes
+(`fcit_app.identity.privacy`).
 """
 
 from __future__ import annotations
@@ -36,15 +38,17 @@ SUBSPACE_FACTOR = 2
 _LARGEST_ROUNDS = 50
 
 
-def with_prototypes(features: ArrayLike, most: int) -> IdentityToken:
+def with_prototypes(
+    features: ArrayLike, most: int, smallest: int = SMALLEST_CLUSTER
+) -> IdentityToken:
     """Token of one client's features, with the prototypes of its clusters.
 
     Spherical k-means (Dhillon and Modha 2001): a sample belongs to the cluster whose mean has the
     highest cosine with it. The centres start at the feature nearest the mean, then always at the
-    one farthest from those chosen; nothing is drawn. A cluster smaller than `SMALLEST_CLUSTER`
-    samples or `SMALLEST_SHARE` of them is given up, the smallest first, and its samples go to the
-    nearest of the others. The clusters divide the samples among them, so the prototypes' counts add
-    up to the token's, and so do their totals, to rounding.
+    one farthest from those chosen; nothing is drawn. A cluster smaller than `SMALLEST_CLUSTER` or
+    `smallest` samples or `SMALLEST_SHARE` of them is given up, the smallest first, and its samples
+    go to the nearest of the others. The clusters divide the samples among them, so the prototypes'
+    counts add up to the token's, and so do their totals, to rounding.
 
     Parameters
     ----------
@@ -52,6 +56,9 @@ def with_prototypes(features: ArrayLike, most: int) -> IdentityToken:
         (n, d) features of n >= 1 samples.
     most : int
         Most clusters; 0 for the token without prototypes.
+    smallest : int
+        Fewest samples of a cluster, if that is more than `SMALLEST_CLUSTER`
+        (`identity.min-samples`).
 
     Raises
     ------
@@ -62,11 +69,11 @@ def with_prototypes(features: ArrayLike, most: int) -> IdentityToken:
     if most == 0:
         return token
     matrix = np.asarray(features, dtype=np.float64)
-    smallest = max(SMALLEST_CLUSTER, SMALLEST_SHARE * len(matrix))
+    fewest = max(SMALLEST_CLUSTER, smallest, SMALLEST_SHARE * len(matrix))
     belongs = _clusters(matrix, _first_centres(matrix, most))
     while True:
         sizes = np.bincount(belongs)
-        if len(sizes) == 1 or sizes.min() >= smallest:
+        if len(sizes) == 1 or sizes.min() >= fewest:
             break
         kept = np.delete(_sums(matrix, belongs), int(sizes.argmin()), axis=0)
         belongs = _clusters(matrix, kept)

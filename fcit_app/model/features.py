@@ -18,6 +18,7 @@ from fcit_app.data.sample import Sample
 from fcit_app.errors import ModelError
 from fcit_app.identity.encoders import TextEncoder
 from fcit_app.identity.pictures import ClipPictureEncoder, load_picture_encoder
+from fcit_app.identity.reduction import reduced
 from fcit_app.model.base import Vision
 from fcit_app.model.vision import VisionFeatures, padded_to_square
 
@@ -146,8 +147,32 @@ class QuestionAndPictureFeatures:
         return sample.identifier
 
 
+class ReducedFeatures:
+    """Others in fewer dimensions (`fcit_app.identity.reduction`).
+
+    Parameters
+    ----------
+    features : SampleFeatures
+        The others.
+    dimension : int
+        At least 1.
+    """
+
+    def __init__(self, features: SampleFeatures, dimension: int) -> None:
+        self._features = features
+        self._dimension = dimension
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features (n, dimension) float32."""
+        return reduced(self._features.of(samples), self._dimension)
+
+    def key(self, sample: Sample) -> str:
+        """Give the others'."""
+        return self._features.key(sample)
+
+
 def sample_features(
-    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures | None
+    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures | None, dimension: int = 0
 ) -> SampleFeatures:
     """Features that tokens of this source (`identity.token`) are made of.
 
@@ -159,6 +184,8 @@ def sample_features(
         For the question, and the picture if it is CLIP's.
     vision : VisionFeatures or None
         For the picture otherwise; None may be given where it is not used.
+    dimension : int
+        How many dimensions (`identity.dimension`); 0 for as many as there are.
 
     Raises
     ------
@@ -166,6 +193,13 @@ def sample_features(
         If the source needs pictures, and CLIP's vision tower cannot be loaded or there is neither
         one nor a base that takes pictures.
     """
+    features = _whole_features(source, encoder, vision)
+    return ReducedFeatures(features, dimension) if dimension else features
+
+
+def _whole_features(
+    source: TokenSource, encoder: TextEncoder, vision: VisionFeatures | None
+) -> SampleFeatures:
     question = QuestionFeatures(encoder)
     if source == "text":
         return question

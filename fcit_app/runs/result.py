@@ -43,6 +43,31 @@ class TrafficBytes(Strict):
     down: int | None
 
 
+class NoiseFacts(Strict):
+    """What noise was worth: hidden is what, at which noise, and what it cost each client.
+
+    ``noise``: multiple of what can be changed, which ``clip`` bounds. ``releases`` and ``epsilons``
+    by client (as text): how often noised arrays of the same data came, and the ε at ``delta`` of
+    all of them together; ``epsilon`` is the largest.
+    """
+
+    hidden: str
+    mechanism: str
+    clip: float = Field(gt=0)
+    noise: float = Field(gt=0)
+    delta: float = Field(gt=0, lt=1)
+    epsilon: float = Field(ge=0)
+    releases: dict[str, int]
+    epsilons: dict[str, float]
+
+
+class PrivacyFacts(Strict):
+    """Noise of identity tokens and of trained arrays; null for what was sent without."""
+
+    tokens: NoiseFacts | None
+    updates: NoiseFacts | None
+
+
 class RunResult(Strict):
     """The outcome of a run; what did not apply is null, never missing.
 
@@ -50,6 +75,7 @@ class RunResult(Strict):
     of its last row. ``avg``: mean over rows of the row means. ``zero_shot``: percent per task.
     ``metrics``: what the accuracy of each task is; null in results from before it was told.
     ``forgotten``: subspaces that were taken out after the run (``fcit forget``), null if none was.
+    ``privacy``: null without noise.
     """
 
     method: str
@@ -70,6 +96,7 @@ class RunResult(Strict):
     bytes: TrafficBytes
     metrics: dict[str, str] | None = None
     forgotten: list[int] | None = None
+    privacy: PrivacyFacts | None = None
 
     @model_validator(mode="after")
     def _rows_fit_tasks(self) -> RunResult:
@@ -96,6 +123,7 @@ def make_result(
     seconds: Mapping[str, float] | None = None,
     traffic: Mapping[str, int] | None = None,
     metrics: Mapping[str, str] | None = None,
+    privacy: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the content of ``result.json``; what is left out becomes null.
 
@@ -116,6 +144,8 @@ def make_result(
         ``up`` and ``down``, bytes.
     metrics : mapping, optional
         Task to the name of its metric.
+    privacy : mapping, optional
+        See ``PrivacyFacts``.
 
     Raises
     ------
@@ -142,6 +172,7 @@ def make_result(
         "seconds": phases,
         "bytes": dict.fromkeys(TrafficBytes.model_fields) | dict(traffic or {}),
         "metrics": None if metrics is None else dict(metrics),
+        "privacy": None if privacy is None else dict(privacy),
     }
     return RunResult.check(content).model_dump()
 

@@ -47,7 +47,7 @@ INSIDE = {
     "watch": {"runs"},
     "tracking": {"runs"},
     "report": {"config", "data", "identity", "runs"},
-    "export": {"config", "data", "evaluate", "model", "runs"},
+    "export": {"config", "data", "evaluate", "identity", "model", "runs"},
     "commands": {
         *("config", "data", "deployment", "doctor", "estimate", "evaluate", "export", "identity"),
         *("launch", "model", "report", "runs", "tracking", "watch"),

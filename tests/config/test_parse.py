@@ -88,7 +88,7 @@ def test_every_key_says_what_it_may_be():
 
 def test_all_problems_are_reported_at_once():
     found = problems(
-        nonsense=1,
+        gibberish=1,
         train__rnk=8,
         lr=0.1,
         preset="miny",
@@ -105,7 +105,7 @@ def test_all_problems_are_reported_at_once():
     )
     assert len(found) == 15
     for text in (
-        "nonsense: there is no such key. Keys are: preset, method",
+        "gibberish: there is no such key. Keys are: preset, method",
         "train.rnk: there is no such key. Did you mean 'train.rank'?",
         "lr: there is no such key. Did you mean 'train.lr'?",
         "preset: 'miny' is not allowed; allowed: one of mini, mini-smoke, mini-het, paper-",

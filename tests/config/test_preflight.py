@@ -53,6 +53,28 @@ def test_more_prompts_than_the_pool_has():
     assert problems(l2p__pool=4, l2p__top=4) == []
 
 
+def test_feedback_is_int8s():
+    (only,) = problems(codec="bf16", codec_feedback=True)
+    assert only.startswith("codec-feedback: true is not allowed with codec = bf16; allowed: false")
+    assert problems(codec="int8", codec_feedback=True) == []
+
+
+def test_noise_that_hides_nothing():
+    (only,) = problems(identity__noise=0.5)
+    assert only.startswith("identity.clip: 0 is not allowed with identity.noise = 0.5; allowed: a")
+    bounded = {"identity__noise": 0.5, "identity__clip": 1.0}
+    assert problems(**bounded) == []
+    (only,) = problems(**bounded, identity__prototypes=4)
+    assert only.startswith("identity.prototypes: 4 is not allowed with identity.noise = 0.5")
+    assert problems(identity__clip=1.0, identity__prototypes=4, identity__min_samples=20) == []
+    (only,) = problems(privacy__update_noise=0.5)
+    assert only.startswith("privacy.update-clip: 0 is not allowed with privacy.update-noise = 0.5")
+    bounded = {"privacy__update_noise": 0.5, "privacy__update_clip": 1.0}
+    assert problems(**bounded) == []
+    (only,) = problems(**bounded, method="ewc")
+    assert only.startswith("privacy.update-noise: 0.5 is not allowed for method ewc")
+
+
 def test_a_hopeless_beta():
     (only,) = problems(5, beta=0.001)
     assert only.startswith("stage imagenet-r: beta = 0.001 hardly ever gives each of 5 clients")

@@ -11,7 +11,7 @@ from fcit_app.runs import RunResult, make_result, read_result
 KEYS = [
     *("method", "aggregator", "setting", "scenario", "beta", "seed", "tasks", "accuracy"),
     *("last", "avg", "backward_transfer", "forgetting", "zero_shot", "subspaces"),
-    *("seconds", "bytes", "metrics", "forgotten"),
+    *("seconds", "bytes", "metrics", "forgotten", "privacy"),
 ]
 TASKS = ["imagenet-r", "arxivqa"]
 
@@ -48,11 +48,12 @@ def test_what_does_not_apply_is_null():
     assert empty == {
         *("aggregator", "scenario", "beta", "accuracy", "last", "avg"),
         *("backward_transfer", "forgetting", "zero_shot", "subspaces", "metrics", "forgotten"),
+        "privacy",
     }
     assert set(result["seconds"].values()) == set(result["bytes"].values()) == {None}
 
 
-@pytest.mark.parametrize("key", KEYS[:-2])
+@pytest.mark.parametrize("key", KEYS[:-3])
 def test_no_key_may_be_missing(key):
     result = full()
     del result[key]
