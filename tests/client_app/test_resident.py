@@ -37,6 +37,11 @@ def root(monkeypatch):
     yield folder
     for place in folder.iterdir():
         open_place(int(place.name.partition("-")[0]), folder).clear()
+    # whom a test has struck off the record, too, before the next test counts
+    unknown = [psutil.Process(pid) for pid in processes(folder) if psutil.pid_exists(pid)]
+    for process in unknown:
+        process.kill()
+    assert wait_gone(unknown, 10.0)
     shutil.rmtree(folder)
 
 
