@@ -64,7 +64,7 @@ summary { cursor: pointer; padding: .25rem 0; }
   nav { display: none; }
   .wide { overflow: visible; }
   .runs { grid-template-columns: 1fr; }
-  figure, tr, .cards > div { break-inside: avoid; }
+  figure, tr, table.heat, .cards > div { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
   svg { max-width: 24rem; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
