@@ -12,12 +12,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, parse
 from fcit_app.data.catalogue import is_private
-from fcit_app.data.folder.private import ROOT_KEY, OwnData, chosen, private_samples
+from fcit_app.data.folder.private import (
+    ROOT_KEY,
+    OwnData,
+    chosen,
+    private_samples,
+    private_train_file,
+)
 from fcit_app.data.lesson import Lesson, lesson_text, tasks_in
 from fcit_app.data.load import Benchmark, load_benchmark
 from fcit_app.data.partition import seed_of
@@ -127,7 +134,8 @@ class Worker:
     def lesson(self, stage: int, told: Lesson = ()) -> Lesson:
         """Say what is learnt in a stage (numbered from 1): what was told, or all of it.
 
-        A node with a private task learns that and nothing else.
+        A node with a private task learns that and nothing else; one that the scenario names may
+        also be dealt from ``data.root``.
 
         Raises
         ------
@@ -135,7 +143,7 @@ class Worker:
             If there is no such stage, or it is told another node's private task, or not its own.
         """
         own = () if self._own_task is None else (self._own_task.task,)
-        if told and (own or any(map(is_private, told))) and told != own:
+        if told and told != own and (own or any(map(self._is_anothers, told))):
             raise DataError(
                 f"This client was told to learn {lesson_text(told)}, but its own data are "
                 f"{lesson_text(own) or 'none'}. Restart the run after a change of {ROOT_KEY}, "
@@ -146,6 +154,12 @@ class Worker:
         if not 1 <= stage <= len(self._stages):
             raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
         return self._stages[stage - 1].timetable.whole
+
+    def _is_anothers(self, task: str) -> bool:
+        """Whether a task's training records are another node's."""
+        root = self.config.data.root
+        shared = bool(root) and private_train_file(Path(root), task).is_file()
+        return is_private(task) and not shared
 
     def samples(
         self, stage: int, client: int, clients: int, lesson: Lesson = ()

@@ -81,9 +81,10 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
             here = same_clients(nodes, nodes.shares, saved, private_facts(nodes.private))
             nodes = nodes.only(here)
     from fcit_app.identity.encoders import load_encoder
+    from fcit_app.model.adapters import check_projector
     from fcit_app.model.base import load_base
 
-    load_base(config.model)
+    check_projector(load_base(config.model), config.projector)
     load_encoder(config.identity.encoder)
     if folder is None:
         folder = RunFolder.create(config.out, flatten(config), describe_environment())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fcit_app.data.folder.benchmark import FolderBenchmark
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
 from fcit_app.data.settings import DataSettings
+
+Split = Literal["test", "validation"]
+"""Samples that are asked: for the accuracy matrix, or for choosing settings."""
 
 
 class Benchmark(Protocol):

@@ -1,4 +1,4 @@
-"""One instruction with its picture and its answer."""
+"""One instruction with its answer, and with its picture if it is about one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from fcit_app.errors import DataError
+
+Picture = Callable[[], Image.Image]
+"""Gives an RGB picture when asked."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One question about one picture.
+    """One question, about one picture or about none.
 
     Parameters
     ----------
@@ -24,8 +29,9 @@ class Sample:
         The instruction with its answer-format suffix, without ``<image>`` and without the answer.
     answer : str
         What the model should say.
-    picture : Callable[[], PIL.Image.Image]
-        Gives the RGB picture when asked, so that a list of samples holds no pixels.
+    picture : Callable[[], PIL.Image.Image] or None
+        Gives the RGB picture when asked, so that a list of samples holds no pixels; None: the
+        question is text alone.
     answer_tokens : int or None
         Most tokens of a generated answer; None: what the task's entry in the catalogue says, which
         is meant for the mini benchmark.
@@ -38,6 +44,28 @@ class Sample:
     task: str
     question: str
     answer: str
-    picture: Callable[[], Image.Image] = field(repr=False, compare=False)
+    picture: Picture | None = field(repr=False, compare=False)
     answer_tokens: int | None = None
     references: tuple[str, ...] = ()
+
+
+def picture_of(sample: Sample, why: str = "the model looks at it") -> Image.Image:
+    """Open a sample's picture.
+
+    Parameters
+    ----------
+    sample : Sample
+        One with a picture.
+    why : str
+        What the picture is wanted for, for an error's text.
+
+    Raises
+    ------
+    DataError
+        If the question is text alone, or the picture cannot be read.
+    """
+    if sample.picture is None:
+        raise DataError(
+            f"The sample '{sample.identifier}' of {sample.task} has no picture, but {why}."
+        )
+    return sample.picture()

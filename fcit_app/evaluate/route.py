@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from fcit_app.config import RunConfig
 from fcit_app.data.sample import Sample
@@ -82,9 +81,8 @@ def route(run: SavedRun, question: str, picture: Path | None = None) -> Route:
         problems.append("--text: is empty. Write the question as you would ask a person.")
     if problems or tokens is None:
         raise ConfigError(problems)
-    # Features of text alone never look at the blank one.
-    image = open_picture(picture) if picture else Image.new("RGB", (1, 1))
-    sample = Sample("question", "question", question, "", lambda: image)
+    image = open_picture(picture) if picture else None
+    sample = Sample("question", "question", question, "", (lambda: image) if image else None)
     feature = torch.from_numpy(_features(run.config).of([sample]))
     owners = route_owners(run.bank)
     weights, cosines = (

@@ -163,7 +163,10 @@ def fisher_diagonal(
             tokens = int((batch.labels[:, 1:] != IGNORED).sum())
             # the mean per token times their number: the whole answer's log-likelihood
             loss = answer_loss(base, batch, vision.of([sample])) * tokens
-            gradients = torch.autograd.grad(loss, parameters)
+            # zeros of the projector where the sample has no picture
+            gradients = torch.autograd.grad(
+                loss, parameters, allow_unused=True, materialize_grads=True
+            )
             for squares, gradient in zip(sums, gradients, strict=True):
                 squares += gradient.square()
     return {

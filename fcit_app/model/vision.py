@@ -10,7 +10,8 @@ from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import Tensor
 
-from fcit_app.data.sample import Sample
+from fcit_app.data.sample import Sample, picture_of
+from fcit_app.errors import DataError
 from fcit_app.model.base import BaseModel
 from fcit_app.model.towers import CHUNK, tower_features
 
@@ -71,25 +72,34 @@ class VisionFeatures:
         return self._base.architecture.sees
 
     def of(self, samples: Sequence[Sample]) -> Tensor | list[Tensor]:
-        """Features of each sample's picture.
+        """Features of the picture of each sample that has one, in their order.
 
         Returns
         -------
         Tensor or list of Tensor
-            Float32, on the base's device: shape (samples, image tokens, vision width), or a tensor
-            a sample where pictures differ in size (``fcit_app.model.towers.tower_features``).
-            Nothing for a base of text alone, which looks at no picture.
+            Float32, on the base's device: shape (pictures, image tokens, vision width), or a tensor
+            a picture where they differ in size (``fcit_app.model.towers.tower_features``). An empty
+            list if no sample has a picture.
 
         Raises
         ------
         ModelError
             If image processor and vision tower disagree about the number of patches.
+        DataError
+            If a sample has a picture and the base is a model of text alone.
         """
-        if not self.sees:
+        pictured = [sample for sample in samples if sample.picture is not None]
+        if not pictured:
             return []
-        wanted = [sample.identifier for sample in samples]
+        if not self.sees:
+            raise DataError(
+                f"The sample '{pictured[0].identifier}' of {pictured[0].task} has a picture, but "
+                f"the base '{self._base.name}' is a model of text alone. Give it records without "
+                "'image' (a private task), or name a base that takes pictures as model.name."
+            )
+        wanted = [sample.identifier for sample in pictured]
         found = {name: self._kept[name] for name in wanted if name in self._kept}
-        missing = list({s.identifier: s for s in samples if s.identifier not in found}.values())
+        missing = list({s.identifier: s for s in pictured if s.identifier not in found}.values())
         for start in range(0, len(missing), CHUNK):
             chunk = missing[start : start + CHUNK]
             for sample, computed in zip(chunk, self._compute(chunk), strict=True):
@@ -109,7 +119,7 @@ class VisionFeatures:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def _compute(self, samples: Sequence[Sample]) -> list[Tensor]:
-        pictures = [sample.picture() for sample in samples]
+        pictures = [picture_of(sample) for sample in samples]
         if self._base.pad_to_square:
             mean = self._base.processor.image_processor.image_mean
             pictures = [padded_to_square(picture, mean) for picture in pictures]

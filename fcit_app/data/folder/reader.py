@@ -90,8 +90,13 @@ class BadRecords:
 
 
 def training_parser(raw: object, position: int) -> Record:
-    """Parse a training record wherever it stands."""
+    """Parse a training record of FCIT's tasks, which all have pictures, wherever it stands."""
     return parse_training(raw)
+
+
+def private_parser(raw: object, position: int) -> Record:
+    """Parse a record of a private task, with a picture or without, wherever it stands."""
+    return parse_training(raw, text_alone=True)
 
 
 def asking_parser(captions_file: Path | None) -> Parse:
@@ -146,7 +151,7 @@ def good_records(file: Path, parse: Parse, bad: BadRecords) -> Iterator[Found]:
 def samples_of(
     found: Found, pictures: Path, name: str, task: str, bad: BadRecords
 ) -> tuple[Sample, ...]:
-    """Make a sample of each turn of a record, with the same picture.
+    """Make a sample of each turn of a record, with the same picture if it has one.
 
     Where bad records are skipped the picture is read to its end now, as one that turned out
     unreadable later could no longer be left out; otherwise only its presence is checked.
@@ -174,11 +179,12 @@ def samples_of(
     DataError
         If the picture cannot be used and bad records are refused.
     """
-    path = pictures / found.record.image
+    image = found.record.image
+    path = None if image is None else pictures / image
     try:
-        if bad.policy == "skip":
+        if path is not None and bad.policy == "skip":
             check_picture(path)
-        else:
+        elif path is not None:
             find_picture(path)
     except BadRecordError as error:
         bad.meet(found.defect(error))
@@ -189,7 +195,7 @@ def samples_of(
             task=task,
             question=turn.question,
             answer=turn.answer,
-            picture=partial(_open, path, found),
+            picture=None if path is None else partial(_open, path, found),
             references=found.record.references,
         )
         for number, turn in enumerate(found.record.turns)
