@@ -18,15 +18,17 @@ from types import MappingProxyType
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, parse
 from fcit_app.data.catalogue import is_private
+from fcit_app.data.folder.defects import summary
 from fcit_app.data.folder.private import (
     ROOT_KEY,
     OwnData,
+    PrivateData,
     chosen,
     private_samples,
     private_train_file,
 )
 from fcit_app.data.lesson import Lesson, lesson_text, tasks_in
-from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.load import Benchmark, load_benchmark, skipped_training
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
@@ -104,15 +106,16 @@ class Worker:
         own, data = self._own_task, self.config.data
         if own is None:
             return ()
-        found = private_samples(own.root, own.task, data.on_bad_sample)
+        found = self._private_data
         if found.skipped:
-            _LOGGER.warning(
-                "%s: %d records skipped; the first: %s",
-                own.task,
-                len(found.skipped),
-                found.skipped[0],
-            )
+            _LOGGER.warning("%s: %s", own.task, summary(found.skipped))
         return chosen(found.samples, data.train_samples, seed_of(self.config.seed, own.task))
+
+    @cached_property
+    def _private_data(self) -> PrivateData:
+        own = self._own_task
+        assert own is not None
+        return private_samples(own.root, own.task, self.config.data.on_bad_sample)
 
     @cached_property
     def _base(self) -> BaseModel:
@@ -177,6 +180,21 @@ class Worker:
         if self._own_task:
             return self._private
         return lesson_samples(self._benchmark, self.config, learnt, client, clients)
+
+    def skipped(
+        self, stage: int, client: int, clients: int, lesson: Lesson = ()
+    ) -> tuple[int, str]:
+        """Say how many records were left out of what ``samples`` gives, and which; 0 and nothing.
+
+        With ``data.on-bad-sample = skip``. A file that is dealt to several clients counts whole.
+        """
+        self.samples(stage, client, clients, lesson)
+        if self._own_task:
+            found = self._private_data.skipped
+        else:
+            learnt = self.lesson(stage, lesson)
+            found = skipped_training(self._benchmark, {*learnt, *tasks_in(learnt)}, client)
+        return len(found), summary(found) if found else ""
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
         """Make the client's identity token: from instructions or pictures, never from answers."""

@@ -33,6 +33,7 @@ from server_app.query_replies import QueryReplies
 from server_app.replies import RoundReplies, Tell
 from server_app.roster import Roster
 from server_app.shortfall import in_words, next_step, pool, why_stopped
+from server_app.skipped import SkippedSamples
 from server_app.totals import PHASES, Totals
 from server_app.wire import Wire
 from strategies.continual import IMPORTANCE_QUERY
@@ -103,6 +104,7 @@ class Federation:
         self._strategy = strategy
         self._config = config
         self._journal = journal
+        self._skipped = SkippedSamples()
         self.totals = Totals()
         self.tokens: TokenBook | None = None
 
@@ -202,7 +204,7 @@ class Federation:
             sent = list(strategy.configure_train(overall, arrays, settings, view))
             coded = [wire.encode(message) for message in sent]
         tell_newcomers(strategy, tell)
-        replies = RoundReplies(sent, self._clients, most, plan, tell, wire)
+        replies = RoundReplies(sent, self._clients, most, plan, tell, wire, self._skipped)
         limit = Late(
             self._clients,
             *training_limit(config),

@@ -47,6 +47,9 @@ def test_shards_on_disk_and_a_bad_record(tiny_folder, tmp_path, root):
     folder = serve(config(tiny_folder, tmp_path / "run", root, tasks="imagenet-r", **skip))
     (subspace,) = read_result(folder.path).subspaces
     assert subspace.task_counts == {"imagenet-r": 47}
+    (told,) = events(folder, "samples-skipped")
+    assert (told["client"], told["records"]) == (0, 1)
+    assert f"1 outside-root); the first: {shard}, record 0" in told["text"]
     # Refused: the client says why, and the round goes on without it.
     refusing = config(tiny_folder, tmp_path / "other", root, tasks="imagenet-r", **given)
     folder = serve(refusing)

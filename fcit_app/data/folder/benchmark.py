@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fcit_app.data.catalogue import CAPABILITIES, Setting, is_private
 from fcit_app.data.folder.datasets import GENERATION_LENGTH, PICTURES, dataset, task_of
+from fcit_app.data.folder.defects import Defect
 from fcit_app.data.folder.partition import client_file, partition_folder
 from fcit_app.data.folder.private import (
     ROOT_KEY,
@@ -75,6 +76,7 @@ class FolderBenchmark:
         self._policy: Policy = policy
         self._dealt_beta = dealt_beta
         self._kept: dict[tuple[str, ...], tuple[Sample, ...]] = {}
+        self._skipped: dict[tuple[str, ...], tuple[Defect, ...]] = {}
 
     def training_samples(self, task: str) -> Sequence[Sample]:
         """Training samples of a task, before they are dealt to clients.
@@ -127,6 +129,27 @@ class FolderBenchmark:
 
         return self._keep(("shard", name, str(client), str(clients)), read)
 
+    def skipped_training(self, names: Collection[str], client: int) -> tuple[Defect, ...]:
+        """Give what was left out of the training samples read by now of some tasks or capabilities.
+
+        Parameters
+        ----------
+        names : Collection[str]
+            The tasks or capabilities.
+        client : int
+            Whose shards count, where they come from disk.
+        """
+        return tuple(
+            defect
+            for key, defects in self._skipped.items()
+            for defect in defects
+            if key[1] in names and key[0::2] in (("train",), ("shard", str(client)))
+        )
+
+    def skipped_test(self) -> dict[str, tuple[Defect, ...]]:
+        """Give what was left out of the test samples read by now, by task that had any."""
+        return {key[1]: found for key, found in self._skipped.items() if key[0] == "test"}
+
     def _keep(
         self, key: tuple[str, ...], read: Callable[[BadRecords], tuple[Sample, ...]]
     ) -> tuple[Sample, ...]:
@@ -137,6 +160,7 @@ class FolderBenchmark:
             samples = read(bad)
             if bad.skipped:
                 _LOGGER.warning("%s: %s", " ".join(key[:2]), bad.summary())
+                self._skipped[key] = tuple(bad.skipped)
             if not samples:
                 raise DataError(f"{self._root}: there is no usable sample for {' '.join(key)}.")
             self._kept[key] = samples

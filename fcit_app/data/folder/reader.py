@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Literal
 from PIL import Image
 
 from fcit_app.data.folder.captions import read_captions
-from fcit_app.data.folder.defects import BadRecordError, Defect
+from fcit_app.data.folder.defects import BadRecordError, Defect, summary
 from fcit_app.data.folder.json_stream import read_array
 from fcit_app.data.folder.pictures import check_picture, find_picture, open_picture
 from fcit_app.data.folder.records import Record, parse_test, parse_training
@@ -83,10 +82,8 @@ class BadRecords:
         self.skipped.append(defect)
 
     def summary(self) -> str:
-        """Say how many records were left out, by kind, and which was the first."""
-        kinds = Counter(defect.kind for defect in self.skipped)
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        return f"{len(self.skipped)} records skipped ({counts}); the first: {self.skipped[0]}"
+        """Say what was left out, which must be something."""
+        return summary(self.skipped)
 
 
 def training_parser(raw: object, position: int) -> Record:
