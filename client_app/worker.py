@@ -47,7 +47,7 @@ from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import VisionFeatures, vision_features
 from fcit_app.train.loop import fit
 from fcit_app.train.result import FitResult
 from fcit_app.train.settings import local_training
@@ -123,7 +123,7 @@ class Worker:
 
     @cached_property
     def _vision(self) -> VisionFeatures:
-        return VisionFeatures(self._base)
+        return vision_features(self._base, self.config.data)
 
     @cached_property
     def _evaluator(self) -> Evaluator:

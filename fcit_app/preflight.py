@@ -108,6 +108,12 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
             f"data.root: {root!r} is not allowed; allowed: a folder with FCIT's data, or nothing. "
             f"There is no folder {_folder(root)}."
         )
+    cache = str(values.get("data.feature-cache", ""))
+    if cache and _folder(cache).exists() and not _folder(cache).is_dir():
+        problems.append(
+            f"data.feature-cache: {cache!r} is not allowed, since it is no folder; allowed: a "
+            "folder, which need not be there yet, or nothing."
+        )
     preset = str(values.get("preset", ""))
     if not root and preset.startswith("paper-"):
         problems.append(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -11,6 +13,17 @@ from fcit_app.errors import DataError
 
 Picture = Callable[[], Image.Image]
 """Gives an RGB picture when asked."""
+
+
+@runtime_checkable
+class StoredPicture(Protocol):
+    """A picture that lies in a file."""
+
+    def __call__(self) -> Image.Image:
+        """Open it."""
+
+    def content(self) -> bytes:
+        """Give the file's bytes."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +82,18 @@ def picture_of(sample: Sample, why: str = "the model looks at it") -> Image.Imag
             f"The sample '{sample.identifier}' of {sample.task} has no picture, but {why}."
         )
     return sample.picture()
+
+
+def picture_digest(sample: Sample) -> str:
+    """SHA-256 of a sample's picture: of its file if it lies in one, else of size and pixels.
+
+    Raises
+    ------
+    DataError
+        See ``picture_of``.
+    """
+    if isinstance(sample.picture, StoredPicture):
+        return hashlib.sha256(b"file" + sample.picture.content()).hexdigest()
+    picture = picture_of(sample)
+    facts = f"pixels {picture.mode} {picture.size}".encode()
+    return hashlib.sha256(facts + picture.tobytes()).hexdigest()

@@ -252,7 +252,8 @@ def _answer(
 def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, Any]:
     """All that decides an answer, and what a reader wants to know beside it."""
     config = flatten(run.config) | {"activation": activation}
-    for key in ("out", "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
+    decide_nothing = ("out", "data.feature-cache", "data.workers")
+    for key in (*decide_nothing, "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
         del config[key]
     return {
         "version": __version__,

@@ -22,7 +22,7 @@ from fcit_app.model.activation import activation_weights
 from fcit_app.model.base import load_base
 from fcit_app.model.features import SampleFeatures, sample_features
 from fcit_app.model.routes import route_owners, route_tokens
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import vision_features
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def _features(config: RunConfig) -> SampleFeatures:
     """Features of the run's tokens; the base is loaded only where its vision tower made them."""
     encoder, source = load_encoder(config.identity.encoder), config.identity.token
     seen_by_base = source != "text" and load_picture_encoder(encoder.name) is None
-    vision = VisionFeatures(load_base(config.model)) if seen_by_base else None
+    vision = vision_features(load_base(config.model), config.data) if seen_by_base else None
     return sample_features(source, encoder, vision)

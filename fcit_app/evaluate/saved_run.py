@@ -28,6 +28,8 @@ INFERENCE_KEYS: tuple[str, ...] = (
     "evaluate.scoring",
     "data.test-samples",
     "data.root",
+    "data.feature-cache",
+    "data.workers",
 )
 """Settings that may differ from the run's: all others have made the bank what it is."""
 

@@ -8,9 +8,14 @@ from typing import Any
 
 from fcit_app.errors import RunFolderError
 
-PLACES = frozenset({"out", "resume", "resume-allow", "client-resident"})
-"""Keys that say where a run lies and how it goes on, how long a node keeps its base in memory, and
-nothing about its result."""
+PLACES = frozenset(
+    {
+        *("out", "resume", "resume-allow", "client-resident"),
+        *("data.feature-cache", "data.workers"),
+    }
+)
+"""Keys that say where a run lies and how it goes on, how long a node keeps its base in memory,
+where features are kept and who processes pictures, and nothing about its result."""
 
 HARMLESS = frozenset(
     {

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from PIL import Image
 
 from fcit_app.data.folder.captions import read_captions
 from fcit_app.data.folder.defects import BadRecordError, Defect, summary
 from fcit_app.data.folder.json_stream import read_array
-from fcit_app.data.folder.pictures import check_picture, find_picture, open_picture
+from fcit_app.data.folder.pictures import (
+    check_picture,
+    find_picture,
+    open_picture,
+    picture_bytes,
+)
 from fcit_app.data.folder.records import Record, parse_test, parse_training
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
+
+_Read = TypeVar("_Read")
 
 Policy = Literal["refuse", "skip"]
 """What becomes of a bad record: an error, or a count."""
@@ -192,18 +198,47 @@ def samples_of(
             task=task,
             question=turn.question,
             answer=turn.answer,
-            picture=None if path is None else partial(_open, path, found),
+            picture=None if path is None else PictureFile(path, found),
             references=found.record.references,
         )
         for number, turn in enumerate(found.record.turns)
     )
 
 
-def _open(path: Path, found: Found) -> Image.Image:
-    try:
-        return open_picture(path)
-    except BadRecordError as error:
-        raise DataError(str(found.defect(error))) from error
+@dataclass(frozen=True)
+class PictureFile:
+    """The picture of a record, opened when it is looked at.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    found : Found
+        The record, for an error's text.
+    """
+
+    path: Path
+    found: Found
+
+    def __call__(self) -> Image.Image:
+        """Open the picture as RGB.
+
+        Raises
+        ------
+        DataError
+            If it is missing or unreadable; names the record.
+        """
+        return self._named(open_picture)
+
+    def content(self) -> bytes:
+        """Read the file; errors as above."""
+        return self._named(picture_bytes)
+
+    def _named(self, read: Callable[[Path], _Read]) -> _Read:
+        try:
+            return read(self.path)
+        except BadRecordError as error:
+            raise DataError(str(self.found.defect(error))) from error
 
 
 def require_folder(folder: Path, what: str) -> None:
