@@ -201,6 +201,13 @@ def test_an_answer_of_one_adapter(finetuned, picture, monkeypatch, capsys):
     assert "weight" not in printed
 
 
+def test_a_question_without_a_picture(saved_disco, monkeypatch, capsys):
+    assert fcit(monkeypatch, "ask", saved_disco.path, QUESTIONS[0], "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["image"] is None
+    assert sum(voice["weight"] for voice in told["subspaces"]) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("image", "question", "told"),
     [

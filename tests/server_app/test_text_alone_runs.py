@@ -14,7 +14,7 @@ from toy_folder import training_raw, write_json, write_picture
 
 from client_app.app import app as client_app
 from fcit_app.data.folder.benchmark import FolderBenchmark
-from fcit_app.errors import ConfigError, DataError
+from fcit_app.errors import ConfigError, DataError, FcitError
 from fcit_app.evaluate.evaluation import evaluate_saved
 from fcit_app.evaluate.question import ask
 from fcit_app.evaluate.saved_run import open_saved_run
@@ -139,6 +139,15 @@ def test_a_private_task_that_is_not_there(tiny_folder, root, tmp_path):
         serve({**config, "data.root": str(root), "method": "centralized"})
     with pytest.raises(DataError, match=r"no training records of private/letters.*data-root"):
         FolderBenchmark(root, 0, 8, 2).training_samples(TASK)
+
+
+def test_tokens_of_pictures_need_pictures(tiny_folder, root, tmp_path):
+    own = tmp_path / "own"
+    write_json(own / "mine.json", letters(6))
+    settings = {"tasks": TASK, "clients_per_round": 1, "identity__token": "text+image"}
+    config = run_config(tiny_folder, tmp_path / "run", data__root=str(root), **settings)
+    with pytest.raises(FcitError, match=r"token needs a picture.*private/letters is text"):
+        serve(config, grid_of(config, [own]))
 
 
 def test_a_picture_for_a_text_base_costs_the_client_its_rounds(model, root, tmp_path):
