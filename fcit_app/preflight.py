@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
 from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
-from fcit_app.model.architectures import ARCHITECTURES
+from fcit_app.model.text_alone import text_alone_problems
 
 
 def preflight(config: RunConfig, clients: int | None = None) -> None:
@@ -251,39 +250,12 @@ def _missing_files(config: RunConfig) -> list[str]:
 
 def _text_alone(config: RunConfig) -> list[str]:
     """Judge a base in a folder that sees no pictures; any other is judged when it is loaded."""
-    name = config.model.name
-    if not _is_text_alone(_folder(name)):
-        return []
-    what = f"the base {name!r}, a model of text alone"
-    problems = []
-    if config.projector != "frozen":
-        problems.append(
-            f"projector: {config.projector!r} is not allowed for {what} that has no projector; "
-            "allowed: frozen."
-        )
-    if config.identity.token != "text":
-        problems.append(
-            f"identity.token: {config.identity.token!r} is not allowed for {what}; allowed: text."
-        )
     stages = make_stages(config)
     trained = tasks_seen(stages, len(stages))
     asked = (*trained, *never_trained(config.evaluate.unseen, trained))
     pictured = [task for task in asked if not is_private(task)]
-    if pictured:
-        problems.append(
-            f"tasks: {', '.join(pictured)} ask about pictures, which {what} cannot see; allowed: "
-            "private tasks without pictures, named by a scenario file (see docs/data.md). Or name "
-            "a base that takes pictures as model.name."
-        )
-    return problems
-
-
-def _is_text_alone(folder: Path) -> bool:
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return False  # told, with the reason, when it is loaded
-    return kind in ARCHITECTURES and not ARCHITECTURES[kind].sees
+    name, token = config.model.name, config.identity.token
+    return text_alone_problems(name, _folder(name), config.projector, token, pictured)
 
 
 def _no_caption_scorers(config: RunConfig) -> list[str]:
