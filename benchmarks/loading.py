@@ -11,6 +11,7 @@ take turns, so that all see the same machine; a ratio is the median over the tur
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -33,11 +34,12 @@ from sizes import RANK, SCALING, SIZES  # noqa: E402
 from workload import random_start  # noqa: E402
 
 from fcit_app.data.folder.private import private_samples  # noqa: E402
-from fcit_app.data.sample import Sample  # noqa: E402
+from fcit_app.data.sample import Sample, picture_of  # noqa: E402
 from fcit_app.model.adapters import parameter_handles, wrap  # noqa: E402
 from fcit_app.model.base import BaseModel  # noqa: E402
 from fcit_app.model.threads import use_one_thread  # noqa: E402
-from fcit_app.model.vision import vision_features  # noqa: E402
+from fcit_app.model.towers import CHUNK, picture_inputs, tower_features  # noqa: E402
+from fcit_app.model.vision import padded_to_square, vision_features  # noqa: E402
 from fcit_app.train.loop import TrainConfig, fit  # noqa: E402
 
 TOWERS = {"small": (1, 32, 64), "large": (3, 128, 512)}
@@ -96,6 +98,19 @@ def seconds(base: BaseModel, samples: Sequence[Sample], side: Side) -> float:
     return time.perf_counter() - began
 
 
+def processor_times(base: BaseModel, samples: Sequence[Sample]) -> tuple[float, float]:
+    """Processor time a picture in ms: to open and process it, and of the tower."""
+    mean = base.processor.image_processor.image_mean
+    began = time.process_time()
+    squares = [padded_to_square(picture_of(sample), mean) for sample in samples]
+    made = [picture_inputs(base, picture) for picture in squares]
+    opened = time.process_time()
+    for start in range(0, len(made), CHUNK):
+        tower_features(base, made[start : start + CHUNK])
+    ended = time.process_time()
+    return 1e3 * (opened - began) / len(samples), 1e3 * (ended - opened) / len(samples)
+
+
 def rows(tower: str, count: int, turns: int) -> list[str]:
     """Lines of the table for one tower."""
     base = random_base(tower)
@@ -112,11 +127,14 @@ def rows(tower: str, count: int, turns: int) -> list[str]:
         ]
         seconds(base, samples, Side("fills the folder and the page cache", 0, cache))
         size = sum(file.stat().st_size for file in Path(cache).rglob("*.safetensors"))
+        before, after = processor_times(base, samples)
         taken = [[seconds(base, samples, side) for side in sides] for _ in range(turns)]
     for place, side in enumerate(sides):
         speed = count / statistics.median(turn[place] for turn in taken)
         ratio = statistics.median(turn[0] / turn[place] for turn in taken)
         lines.append(f"| {tower} | {side.name} | {speed:.1f} | {ratio:.2f} |")
+    lines.append(f"| {tower} | processor ms a picture: open and process | {before:.1f} | |")
+    lines.append(f"| {tower} | processor ms a picture: tower | {after:.1f} | |")
     lines.append(f"| {tower} | bytes of a picture's features on disk | {size // count:,} | |")
     typer.echo("\n".join(lines))
     return lines
@@ -129,7 +147,9 @@ def main(
 ) -> None:
     """Print the table, and write it if asked to."""
     use_one_thread()
-    lines = ["| tower | side | samples/s | ratio |", "|---|---|---|---|"]
+    load = f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start"
+    lines = [f"{load}, {count} pictures, {turns} turns.", ""]
+    lines += ["| tower | side | samples/s | ratio |", "|---|---|---|---|"]
     for tower in TOWERS:
         lines += rows(tower, count, turns)
     if out is not None:
