@@ -23,7 +23,7 @@ from client_app.app import app as client_app
 from fcit_app.data.folder.private import private_samples
 from fcit_app.doctor import examine
 from fcit_app.errors import DataError, FcitError, ModelError
-from fcit_app.runs import read_result
+from fcit_app.runs import RunFolder, read_result
 
 GOOD = 8
 """Records of a client; those numbered BAD and, of some cases, others are bad."""
@@ -235,6 +235,46 @@ def test_the_servers_own_test_records(tiny_folder, tmp_path, policy, monkeypatch
     assert (event["client"], event["records"]) == (None, 1)
     assert event["text"].startswith("figureqa (test samples): 1 records skipped")
     assert f"{test}, record 1 (counted from 0)" in event["text"]
+
+
+TRAIN, TEST = "instructions/FigureQA/train.json", "instructions/FigureQA/test.json"
+
+
+@pytest.mark.parametrize("policy", ["refuse", "skip"])
+@pytest.mark.parametrize(
+    ("spoil", "kind", "told"),
+    [
+        (
+            lambda root: shutil.rmtree(root / "datasets"),
+            "missing-folder",
+            "{root}/datasets: the folder of the pictures is missing. `fcit doctor`",
+        ),
+        (
+            lambda root: write_json(root / TEST, {}),
+            "unusable-file",
+            "{root}/" + TEST + ": the file must hold a JSON array",
+        ),
+        (  # the clients' to read: the first reason stops the run
+            lambda root: write_json(root / TRAIN, {}),
+            "unusable-file",
+            "{root}/" + TRAIN + ": the file must hold a JSON array",
+        ),
+    ],
+    ids=["no image folder", "test records no array", "training records no array"],
+)
+def test_files_of_fcits_layout_are_always_an_error(
+    tiny_folder, tmp_path, monkeypatch, policy, spoil, kind, told
+):
+    monkeypatch.setattr("fcit_app.data.folder.benchmark.GENERATION_LENGTH", 3)
+    root = make_root(tmp_path / "data", ["figureqa"], train=24, test=2)
+    spoil(root)
+    assert {finding.kind for finding in examine(root, ["figureqa"]).findings} == {kind}
+    changes = {"tasks": "figureqa", "data__root": str(root), "data__on_bad_sample": policy}
+    with pytest.raises(FcitError) as caught:
+        serve(run_config(tiny_folder, tmp_path / "run", **changes))
+    assert told.format(root=root) in str(caught.value)
+    (failed,) = events(RunFolder(tmp_path / "run"), "run-failed")
+    assert failed["reason"] == str(caught.value)
 
 
 @pytest.mark.parametrize("policy", ["refuse", "skip"])
