@@ -29,6 +29,8 @@ app = ClientApp()
 
 _PARTS = ("adapter/", "projector/")
 _MEMORY = "memory"
+_SKIPPED = "skipped"
+"""Record of a training's reply: bad records left out, how many and in words."""
 
 
 @app.query("hello")
@@ -114,7 +116,7 @@ def train(message: Message, context: Context) -> Message:
     sent = dict(message.content.array_records)
     remembered = sent.pop(_MEMORY, ArrayRecord())
     memory = read_memory({key: array.numpy() for key, array in remembered.items()})
-    worker = _worker(context)
+    worker, lesson = _worker(context), own_lesson(config, client)
     result, examples = worker.train(
         _arrays(sent),
         stage,
@@ -122,9 +124,10 @@ def train(message: Message, context: Context) -> Message:
         client,
         clients,
         proximal_mu,
-        own_lesson(config, client),
+        lesson,
         memory,
     )
+    skipped, told = worker.skipped(stage, client, clients, lesson)
     content = RecordDict(
         {
             name: ArrayRecord({key: Array(result.arrays[_parameter(key)]) for key in record})
@@ -145,6 +148,8 @@ def train(message: Message, context: Context) -> Message:
             "seconds": time.perf_counter() - started,
         }
     )
+    if skipped:
+        content[_SKIPPED] = ConfigRecord({"records": skipped, "told": told})
     return Message(content, reply_to=message)
 
 

@@ -12,14 +12,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from types import MappingProxyType
 
 from fcit_app.arrays import Arrays
 from fcit_app.config import RunConfig, parse
 from fcit_app.data.catalogue import is_private
-from fcit_app.data.folder.private import ROOT_KEY, OwnData, chosen, private_samples
+from fcit_app.data.folder.defects import summary
+from fcit_app.data.folder.private import (
+    ROOT_KEY,
+    OwnData,
+    PrivateData,
+    chosen,
+    private_samples,
+    private_train_file,
+)
 from fcit_app.data.lesson import Lesson, lesson_text, tasks_in
-from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.load import Benchmark, load_benchmark, skipped_training
 from fcit_app.data.partition import seed_of
 from fcit_app.data.sample import Sample
 from fcit_app.data.stages import Stage, lesson_samples, make_stages
@@ -39,7 +48,7 @@ from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.threads import use_one_thread
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import VisionFeatures, vision_features
 from fcit_app.train.loop import fit
 from fcit_app.train.result import FitResult
 from fcit_app.train.settings import local_training
@@ -98,15 +107,16 @@ class Worker:
         own, data = self._own_task, self.config.data
         if own is None:
             return ()
-        found = private_samples(own.root, own.task, data.on_bad_sample)
+        found = self._private_data
         if found.skipped:
-            _LOGGER.warning(
-                "%s: %d records skipped; the first: %s",
-                own.task,
-                len(found.skipped),
-                found.skipped[0],
-            )
+            _LOGGER.warning("%s: %s", own.task, summary(found.skipped))
         return chosen(found.samples, data.train_samples, seed_of(self.config.seed, own.task))
+
+    @cached_property
+    def _private_data(self) -> PrivateData:
+        own = self._own_task
+        assert own is not None
+        return private_samples(own.root, own.task, self.config.data.on_bad_sample)
 
     @cached_property
     def _base(self) -> BaseModel:
@@ -114,7 +124,7 @@ class Worker:
 
     @cached_property
     def _vision(self) -> VisionFeatures:
-        return VisionFeatures(self._base)
+        return vision_features(self._base, self.config.data)
 
     @cached_property
     def _evaluator(self) -> Evaluator:
@@ -128,7 +138,8 @@ class Worker:
     def lesson(self, stage: int, told: Lesson = ()) -> Lesson:
         """Say what is learnt in a stage (numbered from 1): what was told, or all of it.
 
-        A node with a private task learns that and nothing else.
+        A node with a private task learns that and nothing else; one that the scenario names may
+        also be dealt from ``data.root``.
 
         Raises
         ------
@@ -136,7 +147,7 @@ class Worker:
             If there is no such stage, or it is told another node's private task, or not its own.
         """
         own = () if self._own_task is None else (self._own_task.task,)
-        if told and (own or any(map(is_private, told))) and told != own:
+        if told and told != own and (own or any(map(self._is_anothers, told))):
             raise DataError(
                 f"This client was told to learn {lesson_text(told)}, but its own data are "
                 f"{lesson_text(own) or 'none'}. Restart the run after a change of {ROOT_KEY}, "
@@ -147,6 +158,12 @@ class Worker:
         if not 1 <= stage <= len(self._stages):
             raise DataError(f"There is no stage {stage}; the run has {len(self._stages)} stages.")
         return self._stages[stage - 1].timetable.whole
+
+    def _is_anothers(self, task: str) -> bool:
+        """Whether a task's training records are another node's."""
+        root = self.config.data.root
+        shared = bool(root) and private_train_file(Path(root), task).is_file()
+        return is_private(task) and not shared
 
     def samples(
         self, stage: int, client: int, clients: int, lesson: Lesson = ()
@@ -164,6 +181,21 @@ class Worker:
         if self._own_task:
             return self._private
         return lesson_samples(self._benchmark, self.config, learnt, client, clients)
+
+    def skipped(
+        self, stage: int, client: int, clients: int, lesson: Lesson = ()
+    ) -> tuple[int, str]:
+        """Say how many records were left out of what ``samples`` gives, and which; 0 and nothing.
+
+        With ``data.on-bad-sample = skip``. A file that is dealt to several clients counts whole.
+        """
+        self.samples(stage, client, clients, lesson)
+        if self._own_task:
+            found = self._private_data.skipped
+        else:
+            learnt = self.lesson(stage, lesson)
+            found = skipped_training(self._benchmark, {*learnt, *tasks_in(learnt)}, client)
+        return len(found), summary(found) if found else ""
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
         """Make the client's identity token: from instructions or pictures, never from answers.

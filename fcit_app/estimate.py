@@ -9,12 +9,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from fcit_app.config import RunConfig
-from fcit_app.data.stages import make_stages
+from fcit_app.data.catalogue import is_private
+from fcit_app.data.folder.datasets import dataset
+from fcit_app.data.stages import make_stages, tasks_seen
 from fcit_app.errors import ConfigError
 from fcit_app.model.sizes import ModelSizes, model_sizes
 
 HEADER = 128
 """Bytes before each array's numbers on the wire (NumPy's format, as Flower uses it)."""
+
+FEATURES_HEADER = 256
+"""Bytes before a picture's features on disk, about."""
 
 TEXT_TOKENS = 128
 """Tokens of a row beside its picture's, as assumed for activations."""
@@ -42,6 +47,8 @@ class Estimate:
         and the clients' identity tokens.
     disk : int
         Run folder, at most: one subspace a participant and stage, in two copies while saving.
+    features : int
+        ``data.feature-cache`` on a machine that sees all pictures of the run, at most; 0 without.
     """
 
     weights: int
@@ -49,6 +56,7 @@ class Estimate:
     round_down: int
     round_up: int
     disk: int
+    features: int
 
     def as_dict(self) -> dict[str, int]:
         """Plain numbers, for JSON."""
@@ -90,7 +98,30 @@ def estimate(config: RunConfig, sizes: ModelSizes, on_gpu: bool) -> Estimate:
         round_down=one_way,
         round_up=one_way,
         disk=2 * 4 * (subspaces * adapter + projectors * projector),
+        features=features_on_disk(config, sizes, on_gpu) if config.data.feature_cache else 0,
     )
+
+
+def features_on_disk(config: RunConfig, sizes: ModelSizes, on_gpu: bool) -> int:
+    """Bytes of the features of all pictures of a run, each counted once.
+
+    A picture's take ``picture_numbers`` of b bytes (the tower is never quantised) and
+    ``FEATURES_HEADER``. Of a task there are as many training and test pictures as the settings
+    allow, or as its data set is known to have if these are fewer; questions that share a picture
+    need it once, and of a base that sees pictures in their own size another than ``TYPICAL`` takes
+    more or less.
+    """
+    stages, data = make_stages(config), config.data
+    pictures = 0
+    for task in tasks_seen(stages, len(stages)):
+        known = dataset(task) if data.root and not is_private(task) else None
+        for most, there in (
+            (data.train_samples, known and known.train_records),
+            (data.test_samples, known and known.test_records),
+        ):
+            pictures += min(most, there or most)
+    each = sizes.picture_numbers * _bytes_each(config, on_gpu) + FEATURES_HEADER
+    return pictures * each if sizes.picture_numbers else 0
 
 
 def frozen_weights(config: RunConfig, sizes: ModelSizes, on_gpu: bool) -> int:

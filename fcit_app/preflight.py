@@ -9,12 +9,14 @@ from pathlib import Path
 from fcit_app.config import RunConfig, Scalar, flatten, parse
 from fcit_app.config.paths import is_hub_name
 from fcit_app.config.schema import FEDERATED_METHODS, KEYS
-from fcit_app.data.catalogue import REST, never_trained, tasks_of
+from fcit_app.data.catalogue import REST, is_private, never_trained, tasks_of
 from fcit_app.data.folder.datasets import dataset
+from fcit_app.data.folder.private import private_test_file, private_train_file
 from fcit_app.data.scenario import misfits
 from fcit_app.data.scenario_file import load_scenario
 from fcit_app.data.stages import deal, make_stages, tasks_seen
 from fcit_app.errors import ConfigError, DataError
+from fcit_app.model.text_alone import text_alone_problems
 from fcit_app.tracking import missing_package
 
 
@@ -52,16 +54,16 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        Noise has no bound or meets prototypes or importances, a codec is to feed back that cannot.
-        The base model's or encoder's folder is missing, the base cannot be quantised, has no such
-        attention or no revisions, the tracker's package is missing, the paper's presets have no
-        data, captions cannot be scored, the scenario does not fit the other settings or its file is
-        wrong, the method cannot have the projector asked for, more prompts are to be taken from a
-        pool than it has, a round needs more replies than it has participants, a method without
-        clients is to be evaluated by them or to keep its answers, a task that the run trains is
-        named as unseen, general ability is asked of a base without a skill set, there are too few
-        samples to exchange pictures, fewer clients than participants of a round, or something whose
-        samples cannot be dealt to the clients.
+        Noise has no bound or meets prototypes or importances, a codec is to feed back that cannot,
+        the base model's or encoder's folder is missing, the base cannot be quantised, has no such
+        attention, no revisions, or neither projector nor eyes, the tracker's package is missing,
+        the paper's presets have no data, captions cannot be scored, the scenario does not fit the
+        other settings or its file is wrong, the method cannot have the projector asked for, more
+        prompts are to be taken from a pool than it has, a round needs more replies than it has
+        participants, a method without clients is to be evaluated by them or to keep its answers, a
+        task that the run trains is named as unseen, general ability is asked of a base without a
+        skill set, there are too few samples to exchange pictures, fewer clients than participants
+        of a round, or something whose samples cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
@@ -74,10 +76,10 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     problems += _more_replies_than_participants(config) + _noise_that_hides_nothing(config)
     problems += _nothing_to_feed_back(config)
     # Without a sound scenario nobody knows what is trained.
-    problems += [] if about_scenario else _trained_after_all(config)
+    problems += [] if about_scenario else _trained_after_all(config) + _text_alone(config)
     if config.method == "blind":
         problems += _too_few_to_exchange(config)
-    if config.data.root and not about_scenario:
+    if not about_scenario:
         problems += _missing_files(config) + _no_caption_scorers(config)
     if config.federated and clients is not None:
         problems += _too_few_clients(config, clients) + _cannot_be_dealt(config, clients)
@@ -107,6 +109,12 @@ def _folders(values: Mapping[str, Scalar]) -> list[str]:
         problems.append(
             f"data.root: {root!r} is not allowed; allowed: a folder with FCIT's data, or nothing. "
             f"There is no folder {_folder(root)}."
+        )
+    cache = str(values.get("data.feature-cache", ""))
+    if cache and _folder(cache).exists() and not _folder(cache).is_dir():
+        problems.append(
+            f"data.feature-cache: {cache!r} is not allowed, since it is no folder; allowed: a "
+            "folder, which need not be there yet, or nothing."
         )
     preset = str(values.get("preset", ""))
     if not root and preset.startswith("paper-"):
@@ -224,11 +232,21 @@ def _nobody_to_share_with(config: RunConfig) -> list[str]:
 def _missing_files(config: RunConfig) -> list[str]:
     """Files that this process reads; a federation's training files may be its clients' own."""
     root, stages = _folder(config.data.root), make_stages(config)
-    entries = [dataset(task) for task in tasks_seen(stages, len(stages))]
+    tasks = tasks_seen(stages, len(stages))
+    own = [task for task in tasks if is_private(task)]
+    if not config.data.root:
+        return [
+            f"scenario: {task!r} is not allowed without data.root; allowed: a folder that holds "
+            f"{private_test_file(Path(), task)}, by which the task is evaluated."
+            for task in own
+        ]
+    entries = [dataset(task) for task in tasks if task not in own]
     paths = [entry.test_path for entry in entries]
     paths += [entry.captions_path for entry in entries if entry.captions_path]
+    paths += [str(private_test_file(Path(), task)) for task in own]
     if not config.federated:
         paths += [entry.train_path for entry in entries]
+        paths += [str(private_train_file(Path(), task)) for task in own]
     missing = [path for path in paths if not (root / path).is_file()]
     if not root.is_dir() or not missing:
         return []
@@ -238,11 +256,22 @@ def _missing_files(config: RunConfig) -> list[str]:
     ]
 
 
+def _text_alone(config: RunConfig) -> list[str]:
+    """Judge a base in a folder that sees no pictures; any other is judged when it is loaded."""
+    stages = make_stages(config)
+    trained = tasks_seen(stages, len(stages))
+    asked = (*trained, *never_trained(config.evaluate.unseen, trained))
+    pictured = [task for task in asked if not is_private(task)]
+    name, token = config.model.name, config.identity.token
+    return text_alone_problems(name, _folder(name), config.projector, token, pictured)
+
+
 def _no_caption_scorers(config: RunConfig) -> list[str]:
     stages = make_stages(config)
     trained = tasks_seen(stages, len(stages))
     asked = (*trained, *never_trained(config.evaluate.unseen, trained))
-    captions = [task for task in asked if dataset(task).metric == "captions"]
+    known = [task for task in asked if config.data.root and not is_private(task)]
+    captions = [task for task in known if dataset(task).metric == "captions"]
     if not captions or find_spec("pycocoevalcap"):
         return []
     return [
@@ -352,9 +381,10 @@ def _cannot_be_dealt(config: RunConfig, clients: int) -> list[str]:
         stages = make_stages(config)
     except ConfigError:
         return []  # the scenario's file has been judged by itself
-    names = dict.fromkeys(name for stage in stages for name in stage.timetable.whole)
+    whole = (name for stage in stages for name in stage.timetable.whole)
+    names = dict.fromkeys(name for name in whole if not is_private(name))
     sizes, each = {name: len(tasks_of(name)) for name in names}, config.data.train_samples
-    pooled = min(sizes.values())
+    pooled = min(sizes.values(), default=1)
     needed = -(-clients * config.data.min_samples // pooled)
     if each < needed:
         return [

@@ -38,6 +38,7 @@ from server_app.private_releases import privacy_facts
 from server_app.private_tasks import not_evaluated, private_facts, with_private_tasks
 from server_app.quarantine import in_words, quarantined
 from server_app.resume import open_run, same_clients, same_data
+from server_app.skipped import tell_of_test_samples
 from strategies.aggregators import check_aggregator
 
 if TYPE_CHECKING:  # they import torch
@@ -84,9 +85,10 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
             here = same_clients(nodes, nodes.shares, saved, private_facts(nodes.private))
             nodes = nodes.only(here)
     from fcit_app.identity.encoders import load_encoder
+    from fcit_app.model.adapters import check_projector
     from fcit_app.model.base import load_base
 
-    load_base(config.model)
+    check_projector(load_base(config.model), config.projector)
     load_encoder(config.identity.encoder)
     if folder is None:
         folder = RunFolder.create(config.out, flatten(config), describe_environment())
@@ -145,7 +147,7 @@ def run_federated(
     """
     # Only now: they import torch and matplotlib.
     from fcit_app.data.fingerprint import data_fingerprint
-    from fcit_app.data.load import load_benchmark
+    from fcit_app.data.load import load_benchmark, skipped_test
     from fcit_app.evaluate.statistics import caption_facts, name_metrics
     from fcit_app.report import write_report
     from server_app.checkpoint import Checkpoint
@@ -171,6 +173,7 @@ def run_federated(
     asked = tasks_asked(config, stages, len(stages))
     metrics = name_metrics(benchmark, asked, config.evaluate.scoring)
     data = data_fingerprint(config, benchmark, asked, nodes.shares) | caption_facts(metrics)
+    tell_of_test_samples(skipped_test(benchmark), journal.write)
     if saved:
         same_data(folder, saved, data)
     learning = Learning(config, benchmark, journal)

@@ -35,6 +35,7 @@ from server_app.query_replies import QueryReplies
 from server_app.replies import RoundReplies, Tell
 from server_app.roster import Roster
 from server_app.shortfall import in_words, next_step, pool, why_stopped
+from server_app.skipped import SkippedSamples
 from server_app.totals import PHASES, Totals
 from server_app.wire import Wire
 from strategies.continual import IMPORTANCE_QUERY
@@ -105,6 +106,7 @@ class Federation:
         self._strategy = strategy
         self._config = config
         self._journal = journal
+        self._skipped = SkippedSamples()
         self.totals = Totals()
         self.tokens: TokenBook | None = None
 
@@ -211,7 +213,7 @@ class Federation:
             given.tell(plan.tasks, tell)
         tell_newcomers(strategy, tell)
         noise = deviation(config.privacy.update_clip, config.privacy.update_noise)
-        replies = RoundReplies(sent, self._clients, most, plan, tell, wire, noise)
+        replies = RoundReplies(sent, self._clients, most, plan, tell, wire, noise, self._skipped)
         limit = Late(
             self._clients,
             *training_limit(config),

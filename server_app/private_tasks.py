@@ -117,7 +117,8 @@ def _with_private(stage: Stage, private: Mapping[int, PrivateTask], root: str) -
     }
     learnt = dict.fromkeys(name for lesson in lessons.values() for name in lesson)
     scored = [name for name in learnt if _has_test(root, name)]
-    return replace(stage, tasks=(*stage.tasks, *scored), private=lessons)
+    tasks = tuple(dict.fromkeys((*stage.tasks, *scored)))  # the scenario may name it, too
+    return replace(stage, tasks=tasks, private=lessons)
 
 
 def _has_test(root: str, name: str) -> bool:

@@ -12,6 +12,7 @@ from server_app.guard import LOSS, SECONDS, cleaned, examples_by_task, expected,
 from server_app.norms import change_norms, outliers
 from server_app.plan import RoundPlan
 from server_app.sizes import array_bytes
+from server_app.skipped import SkippedSamples
 from server_app.wire import Wire, WireError
 from strategies.records import CONFIG, METRICS
 
@@ -38,6 +39,8 @@ class RoundReplies:
         How arrays travelled; as they are if None.
     noise : float
         Standard deviation of what clients add to each value.
+    skipped : SkippedSamples, optional
+        Tells what clients left out; of this round alone if None.
 
     Attributes
     ----------
@@ -66,7 +69,9 @@ class RoundReplies:
         tell: Tell,
         wire: Wire | None = None,
         noise: float = 0.0,
+        skipped: SkippedSamples | None = None,
     ) -> None:
+        self._skipped = skipped or SkippedSamples()
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
         self._nodes = {client: node for node, client in clients.items()}
         self._wire = wire or Wire("none")
@@ -140,6 +145,7 @@ class RoundReplies:
             bytes=size,
             **self._sizes(client),
         )
+        self._skipped.take(client, reply, self._tell)
 
     def reject(self, client: int, reason: str, quarantined: bool = False, **figures: float) -> None:
         """Leave a client out of the round; the first reason counts.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fcit_app.data.sample import Sample
+from fcit_app.data.sample import Sample, picture_of
 from fcit_app.model.adapters import parameter_handles
 from fcit_app.model.base import BaseModel
 from fcit_app.model.preserve import preserved
@@ -93,7 +93,7 @@ def collate(base: BaseModel, samples: Sequence[Sample]) -> dict[str, Tensor]:
         labels[row, prompt : len(identifiers)] = torch.tensor(identifiers[prompt:])
         mask[row, : len(identifiers)] = 1
     processor = base.processor.image_processor
-    pictures = [padded_to_square(sample.picture(), processor.image_mean) for sample in samples]
+    pictures = [padded_to_square(picture_of(sample), processor.image_mean) for sample in samples]
     pixels = processor(pictures, return_tensors="pt")["pixel_values"]
     return {
         "input_ids": input_ids,

@@ -29,7 +29,7 @@ class Size:
     generation_batches, answer_tokens, repeats : tuple[int, ...], int, int
         Batches of the generation page; new tokens of each answer; counted repeats of a row.
     workers : int
-        Loader processes of the plain loop, four in the official recipe.
+        Loader processes of the plain loop, four in the official recipe, and threads of ours.
     matrix : int
         Rows and columns of the matrices whose product gives the measured peak.
     """

@@ -70,7 +70,7 @@ class _Runs:
         arrays = random_start(handles)
 
         def train(clock: StepClock) -> None:
-            vision = VisionFeatures(self._base)
+            vision = VisionFeatures(self._base, workers=self._size.workers)
             fit(self._base, handles, arrays, samples, vision, 0, config, on_step=clock)
 
         step = config.batch_size * config.accumulation

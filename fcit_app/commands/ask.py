@@ -24,7 +24,7 @@ _BAR = 20
 def ask(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, finished or not.")],
     question: Annotated[str, typer.Argument(help="With how to answer, as in the data set.")],
-    image: Annotated[Path, typer.Option(help="The picture.")],
+    image: Annotated[Path | None, typer.Option(help="The picture, if it is about one.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Show so many of the loudest subspaces.")] = 5,
     each: Annotated[
         bool, typer.Option("--each", help="Also show what each subspace alone would answer.")
@@ -45,7 +45,7 @@ def ask(
             "run": str(run.path),
             "method": run.config.method,
             "activation": run.config.activation if run.routed else None,
-            "image": str(image),
+            "image": None if image is None else str(image),
             "question": question,
             "answer": reply.answer,
             "subspaces": voices,

@@ -48,6 +48,11 @@ def estimate(
         down, up = needs.round_down / 1e6, needs.round_up / 1e6
         typer.echo(f"traffic  {down:.1f} MB to the clients and {up:.1f} MB from them in a round")
         typer.echo(f"disk     at most {needs.disk / 1e6:.1f} MB in the run's folder")
+        if needs.features:
+            typer.echo(
+                f"         at most {needs.features / 1e9:.1f} GB of features in data.feature-cache,"
+            )
+            typer.echo("         if every sample of the run has a picture of its own")
     if on_gpu and available is not None and needs.training > available:
         typer.echo(advice(config, needs.training, available), err=True)
         raise typer.Exit(1)

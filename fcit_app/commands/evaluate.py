@@ -15,8 +15,8 @@ from fcit_app.errors import ConfigError
 
 if TYPE_CHECKING:
     from fcit_app.config import Scalar
+    from fcit_app.data.load import Split
     from fcit_app.evaluate.evaluation import BankScores
-    from fcit_app.evaluate.predictor import Split
     from fcit_app.evaluate.saved_run import SavedRun
     from fcit_app.evaluate.scoring import Scoring
     from fcit_app.model.activation import Activation
@@ -134,6 +134,7 @@ def _read(
         problems.append("evaluate.scoring: given by --scoring and by --set. Keep one of them.")
     try:
         run = open_saved_run(path, changes)
+        problems += run.unasked(names, chosen)
         if given and not run.routed:
             problems.append(unrouted("--activation", run))
     except ConfigError as error:

@@ -11,7 +11,7 @@ from fcit_app.config.methods import REFERENCES
 from fcit_app.config.nearest import nearest
 from fcit_app.config.presets import DEFAULT_PRESET, PRESETS
 from fcit_app.config.schema import KEYS, RunConfig, Scalar, field_descriptions, key_of
-from fcit_app.data.catalogue import CAPABILITIES, REST, TASK_NAMES
+from fcit_app.data.catalogue import CAPABILITIES, REST, TASK_NAMES, is_private
 from fcit_app.errors import ConfigError
 
 PRESET_VALUE = "preset"
@@ -143,7 +143,9 @@ def _flatten(group: BaseModel, prefix: str) -> dict[str, Scalar]:
 def _check_tasks(values: Mapping[str, Any]) -> list[str]:
     """Check names and duplicates of ``tasks`` against the setting."""
     allowed = CAPABILITIES if values["setting"] == "capability" else TASK_NAMES
-    return _check_names("tasks", values["tasks"], allowed, "stage")
+    names = values["tasks"]
+    private = tuple(name for name in names if is_private(name))
+    return _check_names("tasks", names, (*allowed, *private), "stage", ", or private/NAME")
 
 
 def _check_unseen(values: Mapping[str, Any]) -> list[str]:

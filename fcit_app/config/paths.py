@@ -30,13 +30,15 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
         ``out``, a scenario file and ``model.name`` become absolute, unless the latter is ``mini``
         or the name of a checkpoint; the part of
         ``identity.encoder`` after the colon becomes absolute if it is a folder, and stays a
-        name otherwise. So do ``resume`` and ``data.root``, unless they are empty.
+        name otherwise. So do ``resume``, ``data.root`` and ``data.feature-cache``, unless they are
+        empty.
     base : Path, optional
         The working directory by default.
     """
     base = base or Path.cwd()
     name, encoder = config.model.name, config.identity.encoder
-    root = str(_absolute(config.data.root, base)) if config.data.root else ""
+    places = {"root": config.data.root, "feature_cache": config.data.feature_cache}
+    data = {key: str(_absolute(place, base)) if place else "" for key, place in places.items()}
     if name != "mini" and not is_hub_name(name, base):
         name = str(_absolute(name, base))
     kind, colon, place = encoder.partition(":")
@@ -52,7 +54,7 @@ def resolve_paths(config: RunConfig, base: Path | None = None) -> RunConfig:
             "resume": str(_absolute(config.resume, base)) if config.resume else "",
             "model": config.model.model_copy(update={"name": name}),
             "identity": config.identity.model_copy(update={"encoder": encoder}),
-            "data": config.data.model_copy(update={"root": root}),
+            "data": config.data.model_copy(update=data),
         }
     )
 
@@ -69,8 +71,8 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     Yields
     ------
     str
-        One problem for each of ``scenario``, ``model.name``, ``identity.encoder`` and ``data.root``
-        that is a relative path.
+        One problem for each of ``scenario``, ``model.name``, ``identity.encoder``, ``data.root``
+        and ``data.feature-cache`` that is a relative path.
     """
     scenario = str(flat.get("scenario", "hom"))
     if scenario not in BUILT_IN and not Path(scenario).is_absolute():
@@ -82,9 +84,10 @@ def relative_paths(flat: Mapping[str, Scalar]) -> Iterator[str]:
     local = place.startswith((".", "~")) or _absolute(place, Path.cwd()).is_dir()
     if place and not Path(place).is_absolute() and local:
         yield f"identity.encoder: {encoder!r} holds a relative path. {_MEND}"
-    root = str(flat.get("data.root", ""))
-    if root and not Path(root).is_absolute():
-        yield f"data.root: {root!r} is a relative path. {_MEND}"
+    for key in ("data.root", "data.feature-cache"):
+        folder = str(flat.get(key, ""))
+        if folder and not Path(folder).is_absolute():
+            yield f"{key}: {folder!r} is a relative path. {_MEND}"
 
 
 def is_hub_name(name: str, base: Path | None = None) -> bool:

@@ -90,6 +90,8 @@ _MINI: dict[str, Scalar] = {
     "data.train-samples": 400,
     "data.test-samples": 150,
     "data.min-samples": 8,
+    "data.feature-cache": "",
+    "data.workers": 0,
     "evaluate.batch-size": 100,
     "evaluate.transfer": False,
     "evaluate.unseen": "",

@@ -193,7 +193,11 @@ class ModelConfig(Group):
 
 
 class DataConfig(Group):
-    """Where samples come from, and how many a task has over all clients together (at most)."""
+    """Where samples come from, and how many a task has over all clients together (at most).
+
+    ``feature_cache``: where each machine keeps what the vision tower makes of pictures.
+    ``workers``: threads of a process that open and process pictures ahead. Neither changes a bit.
+    """
 
     root: str = Field(description="a folder with FCIT's data, or nothing (the mini benchmark)")
     partition: Literal["seeded", "files"] = Field(description="one of seeded, files")
@@ -201,6 +205,8 @@ class DataConfig(Group):
     train_samples: Int = Field(ge=1, description="a whole number, at least 1")
     test_samples: Int = Field(ge=1, description="a whole number, at least 1")
     min_samples: Int = Field(ge=1, description="a whole number, at least 1 (for each client)")
+    feature_cache: str = Field(description="a folder, or nothing (no features on disk)")
+    workers: Int = Field(ge=0, description="a whole number, 0 (none) or more")
 
 
 class EvaluateConfig(Group):

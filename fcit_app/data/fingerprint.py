@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fcit_app.data.catalogue import tasks_of
+from fcit_app.data.catalogue import is_private, tasks_of
 from fcit_app.data.folder.datasets import dataset
 from fcit_app.data.folder.partition import client_files, partition_folder, stage_folders
+from fcit_app.data.folder.private import private_train_file
 from fcit_app.data.load import Benchmark
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
@@ -60,7 +61,8 @@ def data_fingerprint(
         return found
     root = Path(config.data.root)
     for task in dict.fromkeys(task for name in names for task in tasks_of(name)):
-        path = root / dataset(task).train_path
+        own = is_private(task)
+        path = private_train_file(root, task) if own else root / dataset(task).train_path
         if path.is_file():
             found[f"{task} (training file)"] = _hash(_content(path))
     if config.data.partition == "files":

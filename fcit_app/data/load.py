@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fcit_app.data.folder.benchmark import FolderBenchmark
+from fcit_app.data.folder.defects import Defect
 from fcit_app.data.mini.benchmark import MiniBenchmark
 from fcit_app.data.sample import Sample
 from fcit_app.data.settings import DataSettings
+
+Split = Literal["test", "validation"]
+"""Samples that are asked: for the accuracy matrix, or for choosing settings."""
 
 
 class Benchmark(Protocol):
@@ -38,6 +42,30 @@ def load_benchmark(config: DataSettings) -> Benchmark:
             config.beta if data.partition == "files" else None,
         )
     return MiniBenchmark(config.seed, data.train_samples, data.test_samples)
+
+
+def skipped_training(
+    benchmark: Benchmark, names: Collection[str], client: int
+) -> tuple[Defect, ...]:
+    """Give the records that were left out of the training samples read by now.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        That of the configuration.
+    names : Collection[str]
+        Tasks and capabilities that count.
+    client : int
+        Whose shards count, where the benchmark has them dealt already.
+    """
+    if isinstance(benchmark, FolderBenchmark):
+        return benchmark.skipped_training(names, client)
+    return ()
+
+
+def skipped_test(benchmark: Benchmark) -> dict[str, tuple[Defect, ...]]:
+    """Give the records that were left out of the test samples read by now, by task."""
+    return benchmark.skipped_test() if isinstance(benchmark, FolderBenchmark) else {}
 
 
 def dealt_samples(

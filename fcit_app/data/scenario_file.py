@@ -3,7 +3,8 @@
 TOML or JSON: a list ``stages``; each stage has one of ``everyone`` (a lesson), ``slots`` (a lesson
 for each participant of a round, in order) and ``clients`` (lessons by client: ``"3"``, ``"0-4"`` or
 ``"others"``), and may have a ``name``. A lesson is the name of a task, or a list of such names; in
-the capability setting, of a capability. See ``docs/scenarios.md``.
+the capability setting, of a capability; in both, a task of one's own, ``private/<name>``. See
+``docs/scenarios.md``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcit_app.data.catalogue import CAPABILITIES, TASK_NAMES, Setting, closest, stages
+from fcit_app.data.catalogue import (
+    CAPABILITIES,
+    TASK_NAMES,
+    Setting,
+    closest,
+    is_private,
+    stages,
+)
 from fcit_app.data.lesson import Lesson
 from fcit_app.data.scenario import FILE_SUFFIXES, Scenario, Timetable, het, hom
 from fcit_app.errors import ConfigError
@@ -208,16 +216,19 @@ class _Reader:
             )
             return ()
         for name in names:
-            if name not in self._names:
+            if not self._knows(name):
                 self._problem(where, self._no_such(name))
-        sound = tuple(dict.fromkeys(name for name in names if name in self._names))
+        sound = tuple(dict.fromkeys(name for name in names if self._knows(name)))
         twice = [name for name in sound if names.count(name) > 1]
         if twice:
             self._problem(where, f"{', '.join(twice)} given more than once. Name each task once.")
         return sound
 
+    def _knows(self, name: object) -> bool:
+        return name in self._names or (isinstance(name, str) and is_private(name))
+
     def _no_such(self, name: object) -> str:
-        text = f"{name!r} is not allowed; allowed: {', '.join(self._names)}."
+        text = f"{name!r} is not allowed; allowed: {', '.join(self._names)}, or private/NAME."
         if name in self._others:
             return f"{text} With setting={self._other_setting} it would be."
         return text + closest(str(name), self._names)

@@ -20,7 +20,13 @@ from fcit_app.data.folder.datasets import (
 from fcit_app.data.folder.defects import Defect
 from fcit_app.data.folder.partition import client_files, partitions_in, stage_folders, stage_name
 from fcit_app.data.folder.private import in_fcit_layout, json_files
-from fcit_app.data.folder.reader import Parse, asking_parser, read_records, training_parser
+from fcit_app.data.folder.reader import (
+    Parse,
+    asking_parser,
+    private_parser,
+    read_records,
+    training_parser,
+)
 from fcit_app.data.folder.write_partition import MANIFEST, manifest_problems
 from fcit_app.doctor.counting import TokenCounter
 from fcit_app.doctor.findings import Findings
@@ -91,19 +97,20 @@ def examine(
     if not in_fcit_layout(root) and json_files(root):
         kind = "private"
         progress.total(_bytes(json_files(root)))
-        datasets = tuple(visit.private(file, root) for file in json_files(root))
+        datasets = tuple(visit.own(file, root) for file in json_files(root))
     elif shards and not (root / INSTRUCTIONS).is_dir():
         # A client's own machine: nothing but its shards and their pictures.
         kind = "shards"
         progress.total(2 * _bytes(shards))
-        datasets = tuple(visit.private(file, root / PICTURES) for file in shards)
+        datasets = tuple(visit.own(file, root / PICTURES, training_parser) for file in shards)
         partitions = tuple(visit.partition(*found, judge=False) for found in partitions_in(root))
     else:
         paths = [path for entry in wanted for path in (entry.train_path, entry.test_path)]
-        tests = sorted((root / "private").glob("*/test.json"))
-        progress.total(_bytes([root / path for path in paths]) + _bytes(shards) + _bytes(tests))
+        private = sorted(file.parent for file in (root / "private").glob("*/test.json"))
+        own = [folder / name for folder in private for name in ("train.json", "test.json")]
+        progress.total(_bytes([root / path for path in paths]) + _bytes(shards) + _bytes(own))
         datasets = tuple(visit.dataset(entry) for entry in wanted)
-        datasets += tuple(visit.private(file, file.parent) for file in tests)
+        datasets += tuple(visit.private(folder) for folder in private)
         partitions = tuple(visit.partition(*found) for found in partitions_in(root))
     return Report(
         root=str(root),
@@ -149,7 +156,20 @@ class _Visit:
             entry.name, entry.capability, train, test, entry.licence, entry.pictures_from
         )
 
-    def private(self, file: Path, pictures_root: Path) -> DatasetReport:
+    def private(self, folder: Path) -> DatasetReport:
+        """Examine what the server has of a private task: test records, and perhaps training's."""
+        train, test = folder / "train.json", folder / "test.json"
+        if not train.is_file():
+            return self.own(test, folder)
+        name = str(folder.relative_to(self.root))
+        self.progress.part(name)
+        with self._pictures(folder, True) as pictures:
+            examiner = Examiner(name, self.findings, pictures, self.counter, None)
+            trained, seen = self._file(examiner, f"{name}/train.json", _private, None)
+            asked, _ = self._file(examiner, f"{name}/test.json", _private, None, seen)
+        return DatasetReport(name, None, trained, asked, None, None)
+
+    def own(self, file: Path, pictures_root: Path, parse: Parse = private_parser) -> DatasetReport:
         """Examine one JSON file of a client's own."""
         name = str(file.relative_to(self.root))
         self.progress.part(name)
@@ -157,7 +177,7 @@ class _Visit:
             self.findings.add("missing-folder", name, str(pictures_root))
         with self._pictures(pictures_root, pictures_root.is_dir()) as pictures:
             examiner = Examiner(name, self.findings, pictures, self.counter, None)
-            counts, seen = examiner.file(file, training_parser, self.progress.read)
+            counts, seen = examiner.file(file, parse, self.progress.read)
         return DatasetReport(name, None, _report(name, counts, seen), None, None, None)
 
     def partition(self, setting: Setting, folder: Path, judge: bool = True) -> PartitionReport:
@@ -228,12 +248,18 @@ class _Visit:
         return PictureCheck(folder, self.whole_pictures) if there else nullcontext()
 
 
+def _private() -> Parse:
+    return private_parser
+
+
 def _report(
     path: str, counts: Counts | None, seen: Seen, expected: int | None = None
 ) -> FileReport:
     if counts is None:
         return FileReport(path, None, 0, len(seen.paths), expected)
-    return FileReport(path, counts.records, counts.samples, len(seen.paths), expected)
+    return FileReport(
+        path, counts.records, counts.samples, len(seen.paths), expected, counts.text_alone
+    )
 
 
 def _shards(root: Path) -> list[Path]:

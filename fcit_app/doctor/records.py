@@ -40,10 +40,11 @@ class Seen:
 
 @dataclass
 class Counts:
-    """Records read, and turns of the good ones."""
+    """Records read; of the good ones their turns, and how many of them have no picture."""
 
     records: int = 0
     samples: int = 0
+    text_alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Examiner:
                     self.findings.add(found.kind, self.where, str(found))
                 else:
                     counts.samples += len(found.record.turns)
+                    counts.text_alone += found.record.image is None
                     self._record(found, seen, training)
         except DataError as error:
             self.findings.add("unusable-file", self.where, str(error))
@@ -117,11 +119,11 @@ class Examiner:
         own = record.identifier
         if own is not None and not seen.identifiers.add(checksum(own)):
             self._add("duplicate-id", f"{place}: id {own!r}")
-        if seen.paths.add(checksum(record.image)):
+        if record.image is not None and seen.paths.add(checksum(record.image)):
             self._picture(record.image, place, seen, training)
         for turn in record.turns:
             text = f"{place}: {turn.question[:60]!r}"
-            sample = checksum(f"{record.image}\0{turn.question}")
+            sample = checksum(f"{record.image or ''}\0{turn.question}")
             if not seen.samples.add(sample):
                 self._add("duplicate-sample", text)
             elif training is not None and sample in training.samples:
@@ -150,7 +152,7 @@ class Examiner:
             self.pictures.add(image, place, told)
 
     def _promises(self, known: Dataset, record: Record, place: str) -> None:
-        if record.image.split("/")[0] != known.prefix:
+        if record.image is not None and record.image.split("/")[0] != known.prefix:
             self._add("foreign-picture", f"{place}: {record.image}")
         for turn in record.turns:
             problem = format_problem(known.answer_format, turn.question, turn.answer)

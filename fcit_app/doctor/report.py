@@ -27,6 +27,8 @@ class FileReport:
         Different image paths of the good records.
     expected : int or None
         Records that FCIT's file names tell; None if they tell none.
+    text_alone : int
+        Good records without a picture.
     """
 
     file: str
@@ -34,6 +36,7 @@ class FileReport:
     samples: int
     pictures: int
     expected: int | None = None
+    text_alone: int = 0
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def _datasets(report: Report) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("data set", "capability"):
         table.add_column(name)
-    for name in ("training", "of", "samples", "pictures", "test", "of", "errors", "warnings"):
+    numbers = ("training", "of", "samples", "pictures", "no picture", "test", "of")
+    for name in (*numbers, "errors", "warnings"):
         table.add_column(name, justify="right")
     table.add_column("licence")
     for entry in report.datasets:
@@ -65,6 +66,7 @@ def _datasets(report: Report) -> Table:
             _number(train.expected),
             _number(train.samples if train.records is not None else None),
             _number(train.pictures if train.records is not None else None),
+            _text_alone(train, test),
             _records(test),
             _number(test.expected if test else None),
             *(str(count) if count else "" for count in levels),
@@ -100,6 +102,12 @@ def _records(report: FileReport | None) -> str:
     if report is None:
         return "–"
     return "unread" if report.records is None else str(report.records)
+
+
+def _text_alone(*reports: FileReport | None) -> str:
+    """Count the records without a picture, of training and test; nothing if all have one."""
+    counts = [report.text_alone for report in reports if report is not None]
+    return str(sum(counts)) if any(counts) else ""
 
 
 def _number(value: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -55,12 +56,15 @@ def answer(
     prompts = encode_prompts(base, samples)
     limits = _limits(samples)
     answers = [""] * len(samples)
-    for places in _batches(samples, prompts, limits, batch_size):
+    groups = _batches(samples, prompts, limits, batch_size)
+    for places, following in zip_longest(groups, groups[1:], fillvalue=()):
+        features = vision.of([samples[place] for place in places])
+        vision.expect(samples[place] for place in following)
         with session.weighted(weights[places]):
             generated = _generate(
                 base,
                 [prompts[place] for place in places],
-                vision.of([samples[place] for place in places]),
+                features,
                 max(limits[place] for place in places),
             )
         for place, identifiers in zip(places, generated, strict=True):

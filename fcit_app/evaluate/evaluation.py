@@ -15,14 +15,14 @@ import torch
 from fcit_app import __version__
 from fcit_app.config import flatten
 from fcit_app.data.catalogue import TASK_NAMES
-from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.load import Benchmark, Split, load_benchmark
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.activation_summary import summarise_weights
 from fcit_app.evaluate.captions import require_scorers
 from fcit_app.evaluate.evaluator import TaskScore, task_score
 from fcit_app.evaluate.matrix import last
 from fcit_app.evaluate.predictions import Prediction, PredictionFile
-from fcit_app.evaluate.predictor import Batch, Split, samples_of
+from fcit_app.evaluate.predictor import Batch, samples_of
 from fcit_app.evaluate.predictors import predictors
 from fcit_app.evaluate.saved_run import SavedRun
 from fcit_app.evaluate.scoring import Scoring
@@ -127,7 +127,7 @@ class _Sheet:
         of_task = {task: self.of(asked) for task, asked in samples.items()}
         rest = [entry for entry in self._found.values() if entry.task not in samples]
         lines = [entry for entries in of_task.values() for entry in entries] + rest
-        self._file.replace(sorted(lines, key=lambda entry: TASK_NAMES.index(entry.task)))
+        self._file.replace(sorted(lines, key=lambda entry: _place(entry.task)))
         routed = any(entry.weights is not None for entry in lines)
         found = []
         for scoring in scorings:
@@ -142,6 +142,11 @@ class _Sheet:
                 write_json(self.folder / f"scores-{scoring}.json", scores.as_dict())
             found.append(scores)
         return found
+
+
+def _place(task: str) -> tuple[int, str]:
+    """Order of tasks: the catalogue's, then private ones by name."""
+    return (TASK_NAMES.index(task), "") if task in TASK_NAMES else (len(TASK_NAMES), task)
 
 
 def evaluate_saved(
@@ -247,7 +252,8 @@ def _answer(
 def _setting(run: SavedRun, split: Split, activation: Activation) -> dict[str, Any]:
     """All that decides an answer, and what a reader wants to know beside it."""
     config = flatten(run.config) | {"activation": activation}
-    for key in ("out", "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
+    decide_nothing = ("out", "data.feature-cache", "data.workers")
+    for key in (*decide_nothing, "evaluate.scoring", "evaluate.where", "evaluate.predictions"):
         del config[key]
     return {
         "version": __version__,

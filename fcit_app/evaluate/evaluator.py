@@ -25,7 +25,7 @@ from fcit_app.model.base import load_base
 from fcit_app.model.features import sample_features
 from fcit_app.model.stacked import BankSession
 from fcit_app.model.threads import use_one_thread
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import vision_features
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Evaluator:
         self.base = load_base(config.model)
         check_projector(self.base, config.projector)
         self.model = load_method(config).wrap(self.base)
-        self.vision = VisionFeatures(self.base)
+        self.vision = vision_features(self.base, config.data)
         encoder = load_encoder(config.identity.encoder)
         # Only DISCO has tokens; L2P's queries are questions, as the encoder sees them.
         identity, tokens = config.identity, config.method == "disco"

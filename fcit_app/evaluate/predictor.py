@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from torch import Tensor
 
 from fcit_app.config import RunConfig
-from fcit_app.data.load import Benchmark
+from fcit_app.data.load import Benchmark, Split
 from fcit_app.data.sample import Sample
 from fcit_app.evaluate.answer import answer, batches
 from fcit_app.evaluate.evaluator import Evaluator
@@ -20,8 +20,6 @@ from fcit_app.evaluate.predictions import Prediction
 from fcit_app.evaluate.statistics import judge
 from fcit_app.model.activation import Activation
 from fcit_app.model.bank import Bank
-
-Split = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from fcit_app.config import RunConfig
-from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.load import Benchmark, Split, load_benchmark
 from fcit_app.errors import FcitError, RunFolderError
 from fcit_app.evaluate.predictions import Prediction
-from fcit_app.evaluate.predictor import Batch, Predictor, Split
+from fcit_app.evaluate.predictor import Batch, Predictor
 from fcit_app.evaluate.saved_run import SavedRun, open_saved_run
 from fcit_app.model.precision import gpu_environments
 from fcit_app.workers import worker_pool

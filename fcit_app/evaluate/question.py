@@ -1,4 +1,4 @@
-"""One question about one picture, put to a saved bank."""
+"""One question, about a picture or about none, put to a saved bank."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def open_picture(path: Path) -> Image.Image:
         ) from error
 
 
-def ask(run: SavedRun, picture: Path, question: str, each: bool = False) -> Reply:
+def ask(run: SavedRun, picture: Path | None, question: str, each: bool = False) -> Reply:
     """Answer one question.
 
     Parameters
     ----------
     run : SavedRun
         Bank and settings.
-    picture : Path
-        The file.
+    picture : Path or None
+        The file; None: the question is text alone.
     question : str
         As the model is to see it, with what it says about the form of the answer.
     each : bool
@@ -80,7 +80,9 @@ def ask(run: SavedRun, picture: Path, question: str, each: bool = False) -> Repl
     Raises
     ------
     DataError
-        If the picture is unreadable, or the question is empty, holds ``<image>`` or is too long.
+        If the picture is unreadable, or the question is empty, holds ``<image>`` or is too long; if
+        the base or the bank's identity tokens need a picture and there is none, or the base takes
+        none and there is one.
     """
     sample = _sample(run.config, picture, question)
     evaluator = Evaluator(run.config, load_benchmark(run.config))
@@ -98,15 +100,17 @@ def ask(run: SavedRun, picture: Path, question: str, each: bool = False) -> Repl
     return Reply(said, heard, dict(zip(identifiers, alone, strict=False)))
 
 
-def _sample(config: RunConfig, path: Path, question: str) -> Sample:
-    image = open_picture(path)
+def _sample(config: RunConfig, path: Path | None, question: str) -> Sample:
+    image = None if path is None else open_picture(path)
     if not question.strip():
         raise DataError("The question is empty. Write it as you would ask a person.")
     if _PLACEHOLDER in question:
         raise DataError(
-            f"The question holds {_PLACEHOLDER}; the picture takes its place before the question "
-            f"by itself. Leave {_PLACEHOLDER} out."
+            f"The question holds {_PLACEHOLDER}; a picture (--image) takes its place before the "
+            f"question by itself. Leave {_PLACEHOLDER} out."
         )
     longest = max(find_task(name).max_new_tokens for name in TASK_NAMES)
     limit = GENERATION_LENGTH if config.data.root else longest
+    if path is None or image is None:
+        return Sample("question", "question", question, "", None, limit)
     return Sample(path.name, "question", question, "", lambda: image, limit)

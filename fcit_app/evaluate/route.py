@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from fcit_app.config import RunConfig
 from fcit_app.data.sample import Sample
@@ -23,7 +22,7 @@ from fcit_app.model.activation import activation_weights
 from fcit_app.model.base import load_base
 from fcit_app.model.features import SampleFeatures, sample_features
 from fcit_app.model.routes import route_owners, route_tokens
-from fcit_app.model.vision import VisionFeatures
+from fcit_app.model.vision import vision_features
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ def route(run: SavedRun, question: str, picture: Path | None = None) -> Route:
         problems.append("--text: is empty. Write the question as you would ask a person.")
     if problems or tokens is None:
         raise ConfigError(problems)
-    # Features of text alone never look at the blank one.
-    image = open_picture(picture) if picture else Image.new("RGB", (1, 1))
-    sample = Sample("question", "question", question, "", lambda: image)
+    image = open_picture(picture) if picture else None
+    sample = Sample("question", "question", question, "", (lambda: image) if image else None)
     feature = torch.from_numpy(features_of(run.config).of([sample]))
     owners = route_owners(run.bank)
     weights, cosines = (
@@ -107,5 +105,5 @@ def features_of(config: RunConfig) -> SampleFeatures:
     """Features of the run's tokens; the base is loaded only where its vision tower made them."""
     encoder, source = load_encoder(config.identity.encoder), config.identity.token
     seen_by_base = source != "text" and load_picture_encoder(encoder.name) is None
-    vision = VisionFeatures(load_base(config.model)) if seen_by_base else None
+    vision = vision_features(load_base(config.model), config.data) if seen_by_base else None
     return sample_features(source, encoder, vision, config.identity.dimension)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import numpy as np
 
 from fcit_app.config import RunConfig, Scalar, parse, resolve_paths
 from fcit_app.config.schema import KEYS
+from fcit_app.data.catalogue import is_private
+from fcit_app.data.folder.private import private_test_file, private_train_file
+from fcit_app.data.load import Split
 from fcit_app.data.stages import make_stages, tasks_seen
 from fcit_app.errors import ConfigError, ModelError, RunFolderError
 from fcit_app.model.bank import Bank
-from fcit_app.runs import RunFolder, read_result
+from fcit_app.runs import RESUME, RunFolder, read_result
 
 INFERENCE_KEYS: tuple[str, ...] = (
     "activation",
@@ -26,6 +29,8 @@ INFERENCE_KEYS: tuple[str, ...] = (
     "evaluate.scoring",
     "data.test-samples",
     "data.root",
+    "data.feature-cache",
+    "data.workers",
 )
 """Settings that may differ from the run's: all others have made the bank what it is."""
 
@@ -50,6 +55,8 @@ class SavedRun:
         Identifier of a subspace to the tasks of its samples; empty while the run has no result.
     digest : str
         Of the bank; another bank has another one.
+    private : tuple[str, ...]
+        Clients' own tasks that had been learned by then.
     """
 
     path: Path
@@ -59,6 +66,7 @@ class SavedRun:
     round: int
     trained: Mapping[int, tuple[str, ...]]
     digest: str
+    private: tuple[str, ...] = ()
 
     @property
     def routed(self) -> bool:
@@ -67,8 +75,32 @@ class SavedRun:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Tasks that had been learned by then, in the order in which they were met."""
-        return tasks_seen(make_stages(self.config), self.stage)
+        """Tasks that had been learned by then, in the order in which they were met.
+
+        Of clients' own tasks those that can be asked here.
+        """
+        own = (task for task in self.private if self.asked_in(task, "test").is_file())
+        seen = tasks_seen(make_stages(self.config), self.stage)
+        return tuple(dict.fromkeys((*seen, *own)))
+
+    def asked_in(self, task: str, split: Split) -> Path:
+        """File that a private task's samples of a split come from; it need not be there."""
+        find = private_test_file if split == "test" else private_train_file
+        return find(Path(self.config.data.root), task)
+
+    def unasked(self, tasks: Sequence[str], split: Split) -> list[str]:
+        """Say of each private task among some why it cannot be asked here, if it cannot."""
+        root = self.config.data.root
+        missing = [task for task in tasks if is_private(task)]
+        if root:
+            missing = [task for task in missing if not self.asked_in(task, split).is_file()]
+        return [
+            f"--tasks: {task!r} has no {split} samples here, which would be in "
+            f"{self.asked_in(task, split) if root else f'FOLDER/{self.asked_in(task, split)}'}. "
+            "Put them there (records as in training, see docs/data.md), or name the folder that "
+            "has them: --set data.root=FOLDER."
+            for task in missing
+        ]
 
 
 def open_saved_run(path: Path, changes: Mapping[str, Scalar] | None = None) -> SavedRun:
@@ -104,8 +136,9 @@ def open_saved_run(path: Path, changes: Mapping[str, Scalar] | None = None) -> S
             "federated method, such as disco or finetune."
         )
     config = _changed(own, flat, changes)
-    bank, stage, number = _read_bank(folder)
-    run = SavedRun(folder.path, config, bank, stage, number, _trained(folder), digest_of(bank))
+    bank, stage, number, private = _read_bank(folder)
+    trained, digest = _trained(folder), digest_of(bank)
+    run = SavedRun(folder.path, config, bank, stage, number, trained, digest, private)
     useless = [key for key in _ROUTED_KEYS if key in changes and not run.routed]
     if useless:
         raise ConfigError([unrouted(key, run) for key in useless])
@@ -150,8 +183,8 @@ def _changed(
     return resolve_paths(config)
 
 
-def _read_bank(folder: RunFolder) -> tuple[Bank, int, int]:
-    """Give the bank with its stage and round."""
+def _read_bank(folder: RunFolder) -> tuple[Bank, int, int, tuple[str, ...]]:
+    """Give the bank with its stage and round, and the private tasks learned by then."""
     nothing = f"{folder.path} has no bank yet: the first round of its run has not ended."
     if not (folder.path / "state").is_dir():
         raise RunFolderError(nothing)
@@ -159,13 +192,15 @@ def _read_bank(folder: RunFolder) -> tuple[Bank, int, int]:
     try:
         bank, stage = Bank.from_arrays(arrays, meta["bank"]), int(meta["stage"])
         number = int(meta["round"])
+        own = meta.get(RESUME, {}).get("private", {}).values()
+        private = dict.fromkeys(name for name, when in own if not when or min(when) <= stage)
     except (KeyError, TypeError, ValueError, ModelError) as error:
         raise RunFolderError(
             f"The saved state in {folder.path / 'state'} is damaged: {error}"
         ) from error
     if stage < 1 or not bank.subspaces:
         raise RunFolderError(nothing)
-    return bank, stage, number
+    return bank, stage, number, tuple(private)
 
 
 def _trained(folder: RunFolder) -> dict[int, tuple[str, ...]]:

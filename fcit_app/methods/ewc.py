@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -162,8 +163,13 @@ def fisher_diagonal(
             batch = collator.batch([place])
             tokens = int((batch.labels[:, 1:] != IGNORED).sum())
             # the mean per token times their number: the whole answer's log-likelihood
-            loss = answer_loss(base, batch, vision.of([sample])) * tokens
-            gradients = torch.autograd.grad(loss, parameters)
+            features = vision.of([sample])
+            vision.expect(islice(samples, place + 1, None))
+            loss = answer_loss(base, batch, features) * tokens
+            # zeros of the projector where the sample has no picture
+            gradients = torch.autograd.grad(
+                loss, parameters, allow_unused=True, materialize_grads=True
+            )
             for squares, gradient in zip(sums, gradients, strict=True):
                 squares += gradient.square()
     return {

@@ -54,7 +54,8 @@ class Prefix(Protocol):
 
 Vision = Tensor | Sequence[Tensor]
 """Features of a batch's pictures before the projector: one tensor a picture, see
-``fcit_app.model.towers``; one tensor of all where each has the same number of tokens."""
+``fcit_app.model.towers``; one tensor of all where each has the same number of tokens. Rows without
+a picture have none."""
 
 
 @dataclass(eq=False)
@@ -167,9 +168,10 @@ class BaseModel:
         ----------
         input_ids : Tensor
             Token identifiers, shape (batch, length), with the placeholders of a picture in each
-            row, and as many ``SOFT_TOKEN`` as the prefix, if there is one, is long.
+            row that has one, and as many ``SOFT_TOKEN`` as the prefix, if there is one, is long.
         vision : Tensor or sequence of Tensor
-            Features before the projector, see ``fcit_app.model.vision.VisionFeatures.of``.
+            Features before the projector of the rows that have pictures, in their order, see
+            ``fcit_app.model.vision.VisionFeatures.of``.
 
         Returns
         -------
@@ -183,8 +185,10 @@ class BaseModel:
         """
         embedded: Tensor = self.model.get_input_embeddings()(input_ids.clamp(min=0))
         if self.architecture.sees:
-            projected = self._projected(vision, input_ids.device)
             places = (input_ids == self._image_token_id).unsqueeze(-1)
+            projected = embedded.new_empty(0, embedded.shape[-1])
+            if len(vision):
+                projected = self._projected(vision, places.any(dim=1).squeeze(-1))
             if int(places.sum()) * projected.shape[-1] != projected.numel():
                 raise ModelError(
                     f"The prompts for '{self.name}' have {int(places.sum())} placeholders for "
@@ -203,18 +207,22 @@ class BaseModel:
         token: int = self.model.config.image_token_id
         return token
 
-    def _projected(self, vision: Vision, device: torch.device) -> Tensor:
-        projector = self.projector
+    def _projected(self, vision: Vision, pictured: Tensor) -> Tensor:
+        """Project a batch's pictures; ``pictured`` says which rows have one, shape (batch,)."""
+        projector, device = self.projector, pictured.device
         if isinstance(vision, Tensor):
-            projected: Tensor = projector(vision.to(device))
-            return projected
-        # what the projector takes as one: a patch of a grid (it merges them itself), or a tile
-        kept = 1 if self.architecture.sight == "grid" else 2
-        units = torch.cat([picture.reshape(-1, *picture.shape[-kept:]) for picture in vision])
+            units, counts = vision, [1] * len(vision)
+        else:
+            # what the projector takes as one: a patch of a grid (it merges them itself), or a tile
+            kept = 1 if self.architecture.sight == "grid" else 2
+            units = torch.cat([picture.reshape(-1, *picture.shape[-kept:]) for picture in vision])
+            counts = [picture[..., 0, 0].numel() for picture in vision]
         if isinstance(projector, MixedProjector):
-            pieces = torch.tensor([picture[..., 0, 0].numel() for picture in vision])
-            return projector(units.to(device), pieces.to(device))  # type: ignore[no-any-return]
-        return projector(units.to(device))  # type: ignore[no-any-return]
+            pieces = torch.zeros(len(pictured), dtype=torch.long, device=device)
+            pieces[pictured] = torch.tensor(counts, device=device)
+            return projector(units.to(device), pieces)  # type: ignore[no-any-return]
+        projected: Tensor = projector(units.to(device))
+        return projected
 
     def _positions(self, input_ids: Tensor, vision: Vision, mask: Tensor | None) -> Tensor:
         """Positions of Qwen2.5-VL: of the text, then in time, height and width; (4, batch, length).
@@ -227,7 +235,7 @@ class BaseModel:
         places, _ = self.model.model.get_rope_index(
             input_ids,
             (input_ids == self._image_token_id).int(),
-            image_grid_thw=torch.tensor(grids, device=input_ids.device),
+            image_grid_thw=torch.tensor(grids, device=input_ids.device) if grids else None,
             attention_mask=attended,
         )
         text = (attended.cumsum(-1) - 1).clamp(min=0)

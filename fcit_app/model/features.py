@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fcit_app.arrays import Array
-from fcit_app.data.sample import Sample
-from fcit_app.errors import ModelError
+from fcit_app.data.sample import Sample, picture_of
+from fcit_app.errors import DataError, ModelError
 from fcit_app.identity.encoders import TextEncoder
 from fcit_app.identity.pictures import ClipPictureEncoder, load_picture_encoder
 from fcit_app.identity.reduction import reduced
@@ -75,11 +75,12 @@ class ClipPictureFeatures:
 
     def of(self, samples: Sequence[Sample]) -> Array:
         """Features (n, projected width) float32, not of length 1."""
+        _check_pictured(samples)
         chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
         return np.concatenate(
             [
                 self._encoder.encode(
-                    [padded_to_square(sample.picture(), self._encoder.mean) for sample in chunk]
+                    [padded_to_square(picture_of(sample), self._encoder.mean) for sample in chunk]
                 )
                 for chunk in chunks
             ]
@@ -111,6 +112,7 @@ class PictureFeatures:
 
     def of(self, samples: Sequence[Sample]) -> Array:
         """Features (n, vision width) float32, not of length 1."""
+        _check_pictured(samples)
         chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
         return np.concatenate([_means(self._vision.of(chunk)).cpu().numpy() for chunk in chunks])
 
@@ -214,6 +216,16 @@ def _whole_features(
     if source == "image":
         return picture
     return QuestionAndPictureFeatures(question, picture)
+
+
+def _check_pictured(samples: Sequence[Sample]) -> None:
+    """Refuse tokens of pictures for samples of which one has none."""
+    for sample in samples:
+        if sample.picture is None:
+            raise DataError(
+                f"identity.token needs a picture of each sample, but '{sample.identifier}' of "
+                f"{sample.task} is text alone. Set identity.token = text."
+            )
 
 
 def _means(pictures: Vision) -> Tensor:

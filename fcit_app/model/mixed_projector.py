@@ -89,7 +89,8 @@ class MixedProjector(nn.Module):
         vision : Tensor
             Pictures (batch, image tokens, vision width), or the pieces of all of them.
         pieces : Tensor, optional
-            How many of the projected rows belong to each picture, shape (batch,); one if None.
+            How many of the projected rows belong to each row of the batch, shape (batch,): 0 of
+            one without a picture; one if None.
         """
         if self._weights is None:
             raise RuntimeError("the mixed projector is installed, but no weights are set")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fcit_app.data.sample import Sample
+from fcit_app.data.sample import Sample, picture_of
 from fcit_app.errors import DataError, ModelError
 from fcit_app.model.base import SOFT_TOKEN, BaseModel
 from fcit_app.model.placeholders import picture_text
@@ -21,20 +21,23 @@ The chat template that comes with llava-hf/llava-1.5-7b-hf lacks its first two s
 """
 
 
-def prompt_text(base: BaseModel, question: str) -> str:
+def prompt_text(base: BaseModel, question: str, pictured: bool = True) -> str:
     """Write the prompt of one question up to where its answer begins, with one image placeholder.
 
-    A base of text alone gets the question alone.
-    In the format of the base's chat template, or in ``VICUNA_V1`` if the base is asked for so.
-    Special tokens written in the question are replaced by a blank: a data set must not be able to
-    end the prompt early or to add a picture.
+    Without a picture, or for a base of text alone, it has no placeholder. In the format of the
+    base's chat template, or in ``VICUNA_V1`` if the base is asked for so. Special tokens written in
+    the question are replaced by a blank: a data set must not be able to end the prompt early or to
+    add a picture.
     """
     question = _without_special_tokens(base, question)
     sees = base.architecture.sees
+    shown = sees and pictured
     if base.prompt == "vicuna-v1":
-        form = VICUNA_V1 if sees else VICUNA_V1.replace("{image}\n", "")
+        form = VICUNA_V1 if shown else VICUNA_V1.replace("{image}\n", "")
         return form.format(image=base.processor.image_token, question=question)
-    content: Any = [{"type": "image"}, {"type": "text", "text": question}] if sees else question
+    # a base that sees has a template for lists of parts, one of text alone for texts
+    parts = [*([{"type": "image"}] if shown else []), {"type": "text", "text": question}]
+    content: Any = parts if sees else question
     rendered = base.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
@@ -49,7 +52,7 @@ def encode_prompts(base: BaseModel, samples: Sequence[Sample]) -> list[list[int]
     DataError
         If a prompt leaves no room for an answer; pictures must never be cut.
     """
-    return _encode(base, samples, [prompt_text(base, sample.question) for sample in samples])
+    return _encode(base, samples, _prompt_texts(base, samples))
 
 
 def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[list[int], int]]:
@@ -70,7 +73,7 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
     ModelError
         If the tokenizer leaves no boundary between prompt and answer.
     """
-    texts = [prompt_text(base, sample.question) for sample in samples]
+    texts = _prompt_texts(base, samples)
     prompts = _encode(base, samples, texts)
     answers = [_without_special_tokens(base, sample.answer) for sample in samples]
     # a blank before the answer, unless the template ends its line before it
@@ -94,22 +97,28 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
     return dialogues
 
 
+def _prompt_texts(base: BaseModel, samples: Sequence[Sample]) -> list[str]:
+    return [prompt_text(base, sample.question, sample.picture is not None) for sample in samples]
+
+
 def _encode(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) -> list[list[int]]:
     prompts = _tokenize(base, samples, texts)
     for sample, prompt in zip(samples, prompts, strict=True):
         if len(prompt) >= base.max_length:
             raise DataError(
-                f"The question of sample '{sample.identifier}' takes {len(prompt)} tokens with its "
-                f"picture{_with_prompts(base)}; the model '{base.name}' allows "
-                f"{base.max_length - 1}. Shorten it."
+                f"The question of sample '{sample.identifier}' takes {len(prompt)} tokens"
+                f"{_with(base, sample)}; the model '{base.name}' allows {base.max_length - 1}. "
+                "Shorten it."
             )
     return prompts
 
 
-def _with_prompts(base: BaseModel) -> str:
-    if base.prefix is None:
-        return ""
-    return f" and {base.prefix.length} soft tokens (l2p.top times l2p.length)"
+def _with(base: BaseModel, sample: Sample) -> str:
+    """Say what stands in a prompt beside the question."""
+    beside = ["its picture"] if base.architecture.sees and sample.picture else []
+    if base.prefix is not None:
+        beside.append(f"{base.prefix.length} soft tokens (l2p.top times l2p.length)")
+    return f" with {' and '.join(beside)}" if beside else ""
 
 
 def _without_special_tokens(base: BaseModel, text: str) -> str:
@@ -138,7 +147,7 @@ def _tokenize(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) 
 def _with_placeholders(base: BaseModel, sample: Sample, text: str) -> str:
     """Write the image token out: as often as always, or as the picture's size demands."""
     sight, image = base.architecture.sight, base.processor.image_token
-    if sight == "none":
+    if sight == "none" or sample.picture is None:
         return text
     if sight == "fixed":
         return text.replace(image, image * base.image_tokens, 1)
@@ -150,6 +159,6 @@ def _with_placeholders(base: BaseModel, sample: Sample, text: str) -> str:
 
 def _picture_size(base: BaseModel, sample: Sample) -> tuple[int, int]:
     if sample.identifier not in base.picture_sizes:
-        base.picture_sizes[sample.identifier] = sample.picture().size
+        base.picture_sizes[sample.identifier] = picture_of(sample).size
     width, height = base.picture_sizes[sample.identifier]
     return (max(width, height),) * 2 if base.pad_to_square else (width, height)

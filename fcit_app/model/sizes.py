@@ -49,6 +49,8 @@ class ModelSizes:
         Of the language model.
     image_tokens : int
         Of a picture; of one of ``TYPICAL`` size where that decides.
+    picture_numbers : int
+        In the features that the vision tower makes of such a picture, before the projector.
     """
 
     packable: int
@@ -63,6 +65,7 @@ class ModelSizes:
     heads: int
     vocabulary: int
     image_tokens: int
+    picture_numbers: int
 
 
 def model_sizes(name: str, revision: str = "", targets: LoraTargets = "ffn") -> ModelSizes:
@@ -98,6 +101,7 @@ def model_sizes(name: str, revision: str = "", targets: LoraTargets = "ffn") -> 
     projector_numbers = sum(parameter.numel() for parameter in projector)
     pattern = "|".join(architecture.targets(targets).values())
     adapted = [module for path, module in linear.items() if re.fullmatch(pattern, path)]
+    tokens = _picture_tokens(folder, config, architecture)
     return ModelSizes(
         packable=packable,
         other=sum(p.numel() for p in model.parameters()) - packable - projector_numbers,
@@ -110,8 +114,24 @@ def model_sizes(name: str, revision: str = "", targets: LoraTargets = "ffn") -> 
         ffn=text.intermediate_size,
         heads=text.num_attention_heads,
         vocabulary=text.vocab_size,
-        image_tokens=_picture_tokens(folder, config, architecture),
+        image_tokens=tokens,
+        picture_numbers=tokens * _numbers_a_token(config, architecture),
     )
+
+
+def _numbers_a_token(config: Any, architecture: Architecture) -> int:
+    """Numbers of the vision tower's features that become one token."""
+    if not architecture.sees:
+        return 0
+    width, patches = int(config.vision_config.hidden_size), 1
+    if architecture.sight == "fixed":
+        layers = config.vision_feature_layer
+        patches = 1 if isinstance(layers, int) else len(layers)
+    elif architecture.sight == "grid":
+        patches = config.vision_config.spatial_merge_size**2
+    else:
+        patches = config.scale_factor**2
+    return width * int(patches)
 
 
 def _configuration(name: str, revision: str) -> tuple[Path | None, Any]:

@@ -122,8 +122,14 @@ def exchange_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
     Raises
     ------
     DataError
-        If there is no other sample.
+        If there is no other sample, or one has no picture.
     """
+    for sample in samples:
+        if sample.picture is None:
+            raise DataError(
+                "The blind control exchanges pictures between samples, but the sample "
+                f"'{sample.identifier}' of {sample.task} has none. Name tasks with pictures."
+            )
     if len(samples) < 2:
         raise DataError(
             "The blind control exchanges pictures between samples, but there is only one sample. "

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from fcit_app.config import RunConfig
-from fcit_app.data.load import Benchmark, load_benchmark
+from fcit_app.data.folder.defects import summary
+from fcit_app.data.load import Benchmark, load_benchmark, skipped_test, skipped_training
 from fcit_app.data.stages import make_stages, tasks_seen
 from fcit_app.errors import reason_of
 from fcit_app.evaluate.statistics import name_metrics
@@ -76,6 +77,9 @@ def _run(config: RunConfig, folder: RunFolder, record: Write) -> dict[str, Any]:
     metrics = name_metrics(benchmark, tasks, config.evaluate.scoring)
     row = REFERENCES[config.method](config, benchmark, tasks, done)
     seconds = time.perf_counter() - started
+    for found in (*skipped_test(benchmark).values(), skipped_training(benchmark, tasks, 0)):
+        if found:
+            record("samples-skipped", client=None, records=len(found), text=summary(found))
     facts = {"stage": 1, "tasks": list(tasks), "accuracy": row}
     record("stage-evaluated", **facts, seconds=round(seconds, 3))
     result = make_result(

@@ -1,4 +1,4 @@
-"""Clients that took no part, or whose work was refused, and why."""
+"""Clients that took no part, or whose work was refused, and why; records that were left out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def refusals(run: Reading) -> Markup | None:
         kind = "quarantined" if event.get("quarantined") else _KINDS[event["event"]]
         key = (int(event["client"]), kind, str(event.get("reason", "no reason given")))
         found.setdefault(key, []).append(event)
+    left_out = _left_out(run)
     if not found:
-        return render('<p class="note">No client was left out, and no reply refused.</p>')
+        none = render('<p class="note">No client was left out, and no reply refused.</p>')
+        return none + left_out
     rows = [
         [f"client {client}", kind, str(len(events)), ", ".join(map(_when, events)), reason]
         for (client, kind, reason), events in sorted(found.items())
@@ -36,7 +38,17 @@ def refusals(run: Reading) -> Markup | None:
     if benched:
         note = "Not drawn any more: {{ who }}."
         text += render(f'<p class="note">{note}</p>', who=", ".join(benched))
-    return text
+    return text + left_out
+
+
+def _left_out(run: Reading) -> Markup:
+    """Make the table of bad records that were skipped; nothing if there were none."""
+    told = {(e.get("client"), str(e.get("text", ""))): e for e in run.of("samples-skipped")}
+    rows = [
+        ["server" if client is None else f"client {client}", str(event.get("records")), text]
+        for (client, text), event in told.items()
+    ]
+    return table(["who", "records left out", "which"], rows) if rows else Markup()
 
 
 def _when(event: Event) -> str:

@@ -8,9 +8,15 @@ from typing import Any
 
 from fcit_app.errors import RunFolderError
 
-PLACES = frozenset({"out", "resume", "resume-allow", "client-resident", "tracking"})
+PLACES = frozenset(
+    {
+        *("out", "resume", "resume-allow", "client-resident", "tracking"),
+        *("data.feature-cache", "data.workers"),
+    }
+)
 """Keys that say where a run lies and how it goes on, how long a node keeps its base in memory, who
-draws its curves, and nothing about its result."""
+draws its curves, where features are kept and who processes pictures, and nothing about its result.
+"""
 
 HARMLESS = frozenset(
     {

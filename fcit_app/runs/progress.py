@@ -157,6 +157,10 @@ class RunProgress:
             f"{event.get('reason', 'no reason given')}"
         )
 
+    def _on_samples_skipped(self, event: Mapping[str, Any]) -> str:
+        who = "the server" if event.get("client") is None else f"client {event['client']}"
+        return f"{who} left out bad records: {event.get('text', '')}"
+
     def _on_clients_matched(self, event: Mapping[str, Any]) -> str:
         parts = []
         for entry in event.get("clients") or []:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -154,9 +155,12 @@ def fit(
         anchors = {n: p.detach().clone() for n, p in handles.items()} if config.proximal_mu else {}
         for step, places in enumerate(plan, start=1):
             taken: list[Tensor] = []
-            for part in parts_of(collator, places, config.batch_size, config.group_by_length):
+            parts = parts_of(collator, places, config.batch_size, config.group_by_length)
+            for number, part in enumerate(parts, start=1):
                 chosen = [samples[place] for place in part.places]
                 features = vision.of(chosen)
+                upcoming = chain((rest.places for rest in parts[number:]), islice(plan, step, None))
+                vision.expect(samples[place] for following in upcoming for place in following)
                 objective.see(chosen)
                 loss = answer_loss(base, part.batch, features) * part.of_tokens
                 taken.append(loss.detach())

@@ -37,7 +37,7 @@ INSIDE = {
     "methods": {"config", "data", "identity", "model", "train"},
     "evaluate": {"config", "data", "identity", "methods", "model", "runs", "workers"},
     "runs": {"config"},
-    "preflight": {"config", "data", "tracking"},
+    "preflight": {"config", "data", "model", "tracking"},
     "estimate": {"config", "data", "model"},
     "doctor": {"data", "workers"},
     "launch": {"config", "runs", "workers"},

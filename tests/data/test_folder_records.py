@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,11 @@ from fcit_app.data.folder.datasets import DATASETS, dataset, task_of
 from fcit_app.data.folder.defects import BadRecordError
 from fcit_app.data.folder.lengths import estimated_tokens
 from fcit_app.data.folder.records import Turn, parse_test, parse_training
+
+
+def bare(*texts):
+    """A talk without a placeholder."""
+    return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
 
 
 def test_a_training_record():
@@ -93,6 +100,36 @@ def test_bad_training_records(raw, kind):
     assert len(str(caught.value)) < 300
 
 
+def test_a_record_of_text_alone():
+    talk = bare("q", "a")
+    for raw in ({"conversations": talk}, {"image": None, "conversations": talk}):
+        record = parse_training(raw, text_alone=True)
+        assert (record.image, record.subject) == (None, "q")
+        assert record.turns == (Turn("q", "a"),)
+    assert parse_training(GOOD, text_alone=True).subject == "a.png"
+    # the whole context is there for the answer
+    longer = {"conversations": bare("q", "word " * 1500)}
+    assert parse_training(longer, text_alone=True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "told"),
+    [
+        ({"conversations": TALK}, "placeholder-in-text", "names no picture. Name the picture as"),
+        ({"conversations": bare("q", "<image>")}, "placeholder-in-text", "take <image> out"),
+        ({**GOOD, "image": ""}, "no-image", "leave it out where there is none"),
+        ({**GOOD, "image": ["a.png"]}, "no-image", "must be the path of one picture"),
+        ({**GOOD, "image": "../a.png"}, "outside-root", "must stay below"),
+        ({"conversations": bare("q", "word " * 3000)}, "answer-too-long", "leaves 2048. Shorten"),
+    ],
+)
+def test_bad_records_of_a_private_task(raw, kind, told):
+    with pytest.raises(BadRecordError) as caught:
+        parse_training(raw, text_alone=True)
+    assert caught.value.kind == kind
+    assert told in caught.value.what
+
+
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
@@ -171,11 +208,11 @@ TURN = st.fixed_dictionaries(
     | ANYTHING
 )
 def test_whatever_json_holds_is_a_record_or_a_named_defect(raw):
-    for parse in (parse_training, parse_test):
+    for parse in (parse_training, partial(parse_training, text_alone=True), parse_test):
         try:
             record = parse(raw)
         except BadRecordError as error:
             assert 10 < len(error.what) < 300
         else:
             assert record.turns
-            "".join([record.image, *record.texts]).encode()
+            "".join([record.image or "", *record.texts]).encode()

@@ -184,6 +184,32 @@ def test_any_folder_of_json(tmp_path):
     assert kinds(examine(tmp_path)) == {"missing-image": 1}
 
 
+def test_records_without_a_picture_are_counted(tmp_path, capsys):
+    write_picture(tmp_path / "p" / "1.jpg", 1)
+    talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    raw = [training_raw("p/1.jpg", "q", "a"), {"conversations": talk}]
+    write_json(tmp_path / "mine.json", raw)
+    report = examine(tmp_path)
+    assert report.findings == ()
+    (entry,) = report.datasets
+    assert (entry.train.records, entry.train.pictures, entry.train.text_alone) == (2, 1, 1)
+    write_json(tmp_path / "mine.json", [*raw, {**raw[0], "image": None}, {"conversations": talk}])
+    assert kinds(examine(tmp_path)) == {"placeholder-in-text": 1, "duplicate-sample": 1}
+    console = Console(file=io.StringIO(), width=160)
+    print_report(examine(tmp_path), console)
+    assert "no picture" in console.file.getvalue()
+
+
+def test_a_private_task_on_the_server_has_no_leak(root):
+    talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    folder = root / "private/letters"
+    write_json(folder / "train.json", [{"conversations": talk}])
+    write_json(folder / "test.json", [{"conversations": talk}])
+    report = examine(root, TASKS)
+    assert [(f.where, f.kind) for f in report.findings] == [("private/letters", "leak")]
+    assert report.datasets[-1].test.text_alone == 1
+
+
 def test_a_clients_machine_holds_its_shards_only(root):
     folder = write_partition(root, "task", TASKS, 1.0, 3, 0)
     (folder / "manifest.json").unlink()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from saved_runs import make_saved_run
 from tiny_llava import QUESTIONS, toy_picture
+from toy_folder import make_root, write_json
 
 from fcit_app import cli
 from fcit_app.commands.terminal import printable
@@ -72,6 +73,27 @@ def test_json_is_all_there_is_on_standard_output(saved_disco, monkeypatch, tmp_p
     assert (task["task"], task["questions"]) == ("figureqa", 8)
     assert scores["mean"] == task["accuracy"]
     assert Path(scores["predictions"]).is_file()
+
+
+def test_a_private_task_is_asked_where_its_samples_are(saved_disco, monkeypatch, tmp_path, capsys):
+    ask = ["evaluate", saved_disco.path, "--tasks", "private/x,figureqa", "--out", tmp_path / "o"]
+    assert fcit(monkeypatch, *ask) == 2
+    told = capsys.readouterr().err
+    assert "--tasks: 'private/x' has no test samples here" in told
+    assert "--set data.root=FOLDER" in told
+    root = make_root(tmp_path / "data", ["figureqa"], train=2, test=2)
+    given = ["--set", f"data.root={root}", "--json"]
+    assert fcit(monkeypatch, *ask, *given) == 2
+    assert f"would be in {root}/private/x/test.json" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr("fcit_app.data.folder.benchmark.GENERATION_LENGTH", 3)
+    talk = [{"from": "human", "value": "Which letter?"}, {"from": "gpt", "value": "B"}]
+    write_json(root / "private/x/test.json", [{"conversations": talk}])
+    assert fcit(monkeypatch, *ask, *given) == 0
+    (scores,) = json.loads(capsys.readouterr().out)["scores"]
+    assert [(task["task"], task["questions"]) for task in scores["tasks"]] == [
+        ("private/x", 1),
+        ("figureqa", 2),
+    ]
 
 
 def test_predictions_are_part_of_the_run_folder(saved_disco, monkeypatch, tmp_path):
@@ -177,6 +199,13 @@ def test_an_answer_of_one_adapter(finetuned, picture, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "Method finetune answers every question with one adapter." in printed
     assert "weight" not in printed
+
+
+def test_a_question_without_a_picture(saved_disco, monkeypatch, capsys):
+    assert fcit(monkeypatch, "ask", saved_disco.path, QUESTIONS[0], "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["image"] is None
+    assert sum(voice["weight"] for voice in told["subspaces"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 
 import pytest
 from flwr.app import Array, ArrayRecord
+from tiny_llava import save_tiny_llava, toy_picture, toy_samples
+from tiny_models import save_tiny_model
 from toy_banks import RANK, SCALING
 from typer.testing import CliRunner
 
 from fcit_app.cli import app
 from fcit_app.config import parse
 from fcit_app.errors import ConfigError, ModelError
-from fcit_app.estimate import check_gpu, estimate, frozen_weights, training_memory
+from fcit_app.estimate import (
+    FEATURES_HEADER,
+    check_gpu,
+    estimate,
+    features_on_disk,
+    frozen_weights,
+    training_memory,
+)
 from fcit_app.model.adapters import is_adapter, parameter_handles, read_parameters, wrap
-from fcit_app.model.sizes import LLAVA_15_7B, ModelSizes, model_sizes
+from fcit_app.model.base import load_base
+from fcit_app.model.sizes import LLAVA_15_7B, TYPICAL, ModelSizes, model_sizes
+from fcit_app.model.vision import vision_features
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where features are kept."""
+
+    feature_cache: str
+    workers: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +72,34 @@ def test_traffic_is_what_flower_counts_but_for_the_names(tiny_base, tiny_folder)
     record = ArrayRecord({name: Array(a) for name, a in read_parameters(handles).items()})
     names = sum(map(len, record))
     assert found.round_down == found.round_up == 3 * (record.count_bytes() - names)
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl", "smolvlm"])
+def test_features_on_disk_are_as_large_as_said(kind, tmp_path):
+    folder = tmp_path / "model"
+    save_tiny_llava(folder) if kind == "llava" else save_tiny_model(kind, folder)
+    base, sizes = load_base(str(folder)), model_sizes(str(folder))
+    typical = replace(toy_samples(1)[0], picture=lambda: toy_picture(0).resize(TYPICAL))
+    vision = vision_features(base, Settings(feature_cache=str(tmp_path / "cache")))
+    (features,) = vision.of([typical])
+    assert features.numel() == sizes.picture_numbers
+    (file,) = (tmp_path / "cache").rglob("*.safetensors")
+    flat = {"data.train-samples": 1, "data.test-samples": 1, "tasks": "dvqa", "data.min-samples": 1}
+    config = parse({**flat, "data.feature-cache": str(tmp_path / "cache")})
+    found = estimate(config, sizes, on_gpu=False).features
+    assert found == features_on_disk(config, sizes, False)
+    assert 0 <= found / 2 - file.stat().st_size < FEATURES_HEADER
+    assert estimate(parse(flat), sizes, on_gpu=False).features == 0
+
+
+def test_features_of_the_papers_runs(llava):
+    config = parse({"preset": "paper-task-hom", "data.root": "/x", "tasks": "clevr-math"})
+    known = 576 * 1024 * 2 + FEATURES_HEADER
+    assert features_on_disk(config, llava, True) == known * (40_000 + 10_000)
+    small = config.model_copy(
+        update={"data": config.data.model_copy(update={"test_samples": 3000})}
+    )
+    assert features_on_disk(small, llava, True) == known * 43_000
 
 
 def test_less_memory_by_each_of_the_ways(llava):

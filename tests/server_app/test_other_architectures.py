@@ -1,4 +1,7 @@
-"""Whole runs of bases with other architectures: the same program, another folder."""
+"""Whole runs of bases with other architectures: the same program, another folder.
+
+Of text alone: ``test_text_alone_runs.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ import pytest
 from app_runs import run_config, serve
 from tiny_models import save_tiny_model
 
-from fcit_app.errors import ModelError
-
 SHORT = {"tasks": "figureqa", "train__steps": 1, "data__test_samples": 1}
 
 
@@ -19,7 +20,6 @@ SHORT = {"tasks": "figureqa", "train__steps": 1, "data__test_samples": 1}
     [
         ("qwen2_5_vl", {"projector": "per-subspace", "train__lora_targets": "ffn+attention"}),
         ("smolvlm", {"identity__token": "text+image"}),
-        ("llama", {"projector": "frozen"}),
     ],
 )
 def test_a_run_ends_with_a_bank(kind: str, changes: dict[str, Any], tmp_path: Path) -> None:
@@ -28,9 +28,3 @@ def test_a_run_ends_with_a_bank(kind: str, changes: dict[str, Any], tmp_path: Pa
     result = folder.read_result()
     assert len(result.subspaces) == 1
     assert len(result.accuracy) == 1
-
-
-def test_a_base_without_projector_is_told_before_the_first_round(tmp_path: Path) -> None:
-    model = save_tiny_model("llama", tmp_path / "model")
-    with pytest.raises(ModelError, match=r"projector: 'shared' is not allowed.*allowed: frozen"):
-        serve(run_config(model, tmp_path / "run", **SHORT))

@@ -47,11 +47,31 @@ def test_shards_on_disk_and_a_bad_record(tiny_folder, tmp_path, root):
     folder = serve(config(tiny_folder, tmp_path / "run", root, tasks="imagenet-r", **skip))
     (subspace,) = read_result(folder.path).subspaces
     assert subspace.task_counts == {"imagenet-r": 47}
+    (told,) = events(folder, "samples-skipped")
+    assert (told["client"], told["records"]) == (0, 1)
+    assert f"1 outside-root); the first: {shard}, record 0" in told["text"]
     # Refused: the client says why, and the round goes on without it.
     refusing = config(tiny_folder, tmp_path / "other", root, tasks="imagenet-r", **given)
     folder = serve(refusing)
     assert "client_0.json, record 0 (counted from 0): its image path" in str(folder.ledger.read())
     assert events(folder, "run-finished")
+
+
+def test_features_on_disk_and_workers_change_no_bit(tiny_folder, tmp_path, root, monkeypatch):
+    monkeypatch.setattr("fcit_app.data.folder.benchmark.GENERATION_LENGTH", 3)
+    short = {"tasks": "imagenet-r", "clients_per_round": 1}
+    runs = [serve(config(tiny_folder, tmp_path / "plain", root, **short))]
+    given = {"data__feature_cache": str(tmp_path / "cache"), "data__workers": 2, **short}
+    for name in ("cold", "warm"):
+        runs.append(serve(config(tiny_folder, tmp_path / name, root, **given)))
+        assert list((tmp_path / "cache").rglob("*.safetensors"))
+    states = [run.load_state() for run in runs]
+    for arrays, meta in states[1:]:
+        assert meta["bank"] == states[0][1]["bank"]
+        assert arrays.keys() == states[0][0].keys()
+        same = (arrays[name].tobytes() == array.tobytes() for name, array in states[0][0].items())
+        assert all(same)
+    assert len({str(read_result(run.path).accuracy) for run in runs}) == 1
 
 
 def test_captions_are_scored_by_all_references(tiny_folder, tmp_path, monkeypatch):

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fcit_app.data.catalogue import CAPABILITIES, Setting, is_private
 from fcit_app.data.folder.datasets import GENERATION_LENGTH, PICTURES, dataset, task_of
+from fcit_app.data.folder.defects import Defect
 from fcit_app.data.folder.partition import client_file, partition_folder
-from fcit_app.data.folder.private import private_test_file
+from fcit_app.data.folder.private import (
+    ROOT_KEY,
+    TASK_KEY,
+    private_test_file,
+    private_train_file,
+)
 from fcit_app.data.folder.reader import (
     BadRecords,
     Found,
     Policy,
     asking_parser,
     good_records,
+    private_parser,
     require_folder,
     samples_of,
     training_parser,
@@ -34,8 +41,9 @@ _VALIDATION_SHARE = 10
 class FolderBenchmark:
     """Samples of the data sets below one root; files are read when a task is first asked for.
 
-    Training and validation samples come from the training file, and no picture is in both. Where
-    the file has more than is wanted, a seeded choice is taken, the same on every machine.
+    Training and validation samples come from the training file, and no picture (of text alone: no
+    question) is in both. Where the file has more than is wanted, a seeded choice is taken, the same
+    on every machine.
 
     Parameters
     ----------
@@ -68,9 +76,13 @@ class FolderBenchmark:
         self._policy: Policy = policy
         self._dealt_beta = dealt_beta
         self._kept: dict[tuple[str, ...], tuple[Sample, ...]] = {}
+        self._skipped: dict[tuple[str, ...], tuple[Defect, ...]] = {}
 
     def training_samples(self, task: str) -> Sequence[Sample]:
-        """Training samples of a task, before they are dealt to clients."""
+        """Training samples of a task, before they are dealt to clients.
+
+        Of a private one those in ``private/<task>/train.json``.
+        """
         return self._keep(("train", task), lambda bad: self._from_training(task, bad)[0])
 
     def validation_samples(self, task: str) -> Sequence[Sample]:
@@ -98,14 +110,14 @@ class FolderBenchmark:
         Returns
         -------
         tuple[Sample, ...] or None
-            None if shards do not come from disk.
+            None if shards do not come from disk; those of a private task never do.
 
         Raises
         ------
         DataError
             If the shard is missing, or holds records of no FCIT data set.
         """
-        if self._dealt_beta is None:
+        if self._dealt_beta is None or is_private(name):
             return None
         setting: Setting = "capability" if name in CAPABILITIES else "task"
         folder = partition_folder(self._root, setting, self._dealt_beta)
@@ -117,6 +129,27 @@ class FolderBenchmark:
 
         return self._keep(("shard", name, str(client), str(clients)), read)
 
+    def skipped_training(self, names: Collection[str], client: int) -> tuple[Defect, ...]:
+        """Give what was left out of the training samples read by now of some tasks or capabilities.
+
+        Parameters
+        ----------
+        names : Collection[str]
+            The tasks or capabilities.
+        client : int
+            Whose shards count, where they come from disk.
+        """
+        return tuple(
+            defect
+            for key, defects in self._skipped.items()
+            for defect in defects
+            if key[1] in names and key[0::2] in (("train",), ("shard", str(client)))
+        )
+
+    def skipped_test(self) -> dict[str, tuple[Defect, ...]]:
+        """Give what was left out of the test samples read by now, by task that had any."""
+        return {key[1]: found for key, found in self._skipped.items() if key[0] == "test"}
+
     def _keep(
         self, key: tuple[str, ...], read: Callable[[BadRecords], tuple[Sample, ...]]
     ) -> tuple[Sample, ...]:
@@ -127,6 +160,7 @@ class FolderBenchmark:
             samples = read(bad)
             if bad.skipped:
                 _LOGGER.warning("%s: %s", " ".join(key[:2]), bad.summary())
+                self._skipped[key] = tuple(bad.skipped)
             if not samples:
                 raise DataError(f"{self._root}: there is no usable sample for {' '.join(key)}.")
             self._kept[key] = samples
@@ -136,13 +170,23 @@ class FolderBenchmark:
         self, task: str, bad: BadRecords
     ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
         """Training and validation samples: whole pictures go to one of them."""
-        file = self._root / dataset(task).train_path
-        records = self._shuffled(task, good_records(file, training_parser, bad))
+        records = self._shuffled(task, self._training_records(task, bad))
         most = min(self._test_size, len(records) // _VALIDATION_SHARE)
         apart = self._take(task, records, most, bad)
-        pictures = {found.record.image for found in records[: apart[0]]}
-        rest = [found for found in records if found.record.image not in pictures]
+        subjects = {found.record.subject for found in records[: apart[0]]}
+        rest = [found for found in records if found.record.subject not in subjects]
         return self._take(task, rest, self._train_size, bad)[1], apart[1]
+
+    def _training_records(self, task: str, bad: BadRecords) -> Iterator[Found]:
+        if not is_private(task):
+            return good_records(self._root / dataset(task).train_path, training_parser, bad)
+        file = private_train_file(self._root, task)
+        if not file.is_file():
+            raise DataError(
+                f"{file}: there are no training records of {task}. Put them there, or name a folder"
+                f" of this client's own in its --node-config ({ROOT_KEY}, {TASK_KEY})."
+            )
+        return good_records(file, private_parser, bad)
 
     def _pictures(self, task: str) -> Path:
         """Folder to which a task's image paths are relative."""
@@ -150,7 +194,7 @@ class FolderBenchmark:
 
     def _from_test(self, task: str, bad: BadRecords) -> tuple[Sample, ...]:
         if is_private(task):
-            records = good_records(private_test_file(self._root, task), training_parser, bad)
+            records = good_records(private_test_file(self._root, task), private_parser, bad)
             return self._take(task, self._shuffled(task, records), self._test_size, bad)[1]
         entry = dataset(task)
         captions = self._root / entry.captions_path if entry.captions_path else None
@@ -158,10 +202,13 @@ class FolderBenchmark:
         return self._take(task, self._shuffled(task, records), self._test_size, bad)[1]
 
     def _shuffled(self, task: str, records: Iterable[Found]) -> list[Found]:
-        """By a hash of seed and picture: records of one picture stay together."""
+        """By a hash of seed and picture: records of one picture stay together.
+
+        Of text alone, records of one question.
+        """
 
         def key(found: Found) -> tuple[bytes, int]:
-            text = f"{self._seed}/{task}/{found.record.image}"
+            text = f"{self._seed}/{task}/{found.record.subject}"
             return hashlib.sha256(text.encode()).digest(), found.position
 
         return sorted(records, key=key)

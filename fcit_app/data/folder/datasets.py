@@ -252,15 +252,15 @@ def dataset(name: str) -> Dataset:
     return _BY_NAME[catalogue.task(name).name]
 
 
-def task_of(image: str, texts: Sequence[str]) -> str | None:
+def task_of(image: str | None, texts: Sequence[str]) -> str | None:
     """Tell a record's task from its image path and, where that is not enough, from its texts.
 
     AOKVQA and Grounding share the pictures of COCO; what speaks of a box is Grounding's.
 
     Parameters
     ----------
-    image : str
-        Path below ``datasets``.
+    image : str or None
+        Path below ``datasets``; without one there is no FCIT data set.
     texts : Sequence[str]
         Questions and answers.
 
@@ -269,7 +269,7 @@ def task_of(image: str, texts: Sequence[str]) -> str | None:
     str or None
         None if no FCIT data set has such pictures.
     """
-    prefix = image.removeprefix("./").split("/")[0]
+    prefix = (image or "").removeprefix("./").split("/")[0]
     found = [entry.name for entry in DATASETS if entry.prefix == prefix]
     if len(found) == 2:
         return "grounding" if any(map(has_box, texts)) else "aokvqa"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +64,13 @@ class Defect:
 
     def __str__(self) -> str:
         return f"{place(self.file, self.record)}: {self.what}"
+
+
+def summary(defects: Sequence[Defect]) -> str:
+    """Say how many records were left out, by kind, and which was the first."""
+    kinds = Counter(defect.kind for defect in defects)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{len(defects)} records skipped ({counts}); the first: {defects[0]}"
 
 
 def place(file: str, record: int) -> str:

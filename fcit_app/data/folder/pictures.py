@@ -26,6 +26,14 @@ def open_picture(path: Path) -> Image.Image:
         raise _bad(path, error) from error
 
 
+def picture_bytes(path: Path) -> bytes:
+    """Read a picture's file without looking into it; raises ``BadRecordError``."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _bad(path, error) from error
+
+
 def find_picture(path: Path) -> None:
     """Check that a picture is there, without opening it; raises ``BadRecordError``."""
     try:

@@ -19,8 +19,8 @@ from fcit_app.data.folder.reader import (
     BadRecords,
     Policy,
     good_records,
+    private_parser,
     samples_of,
-    training_parser,
 )
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
@@ -153,6 +153,11 @@ def private_test_file(root: Path, task: str) -> Path:
     return root / task / "test.json"
 
 
+def private_train_file(root: Path, task: str) -> Path:
+    """Where training records of a private task may lie that are dealt to all clients."""
+    return root / task / "train.json"
+
+
 def private_samples(folder: Path, task: str, policy: Policy = "refuse") -> PrivateData:
     """Read all of a client's own training data.
 
@@ -160,7 +165,7 @@ def private_samples(folder: Path, task: str, policy: Policy = "refuse") -> Priva
     ----------
     folder : Path
         Holds any number of JSON arrays of ``{"image", "conversations"}``; image paths are relative
-        to it.
+        to it, and a record of text alone has none.
     task : str
         What the samples are called; it need not be one of FCIT's.
     policy : {"refuse", "skip"}
@@ -178,7 +183,7 @@ def private_samples(folder: Path, task: str, policy: Policy = "refuse") -> Priva
     samples = tuple(
         sample
         for file in files
-        for found in good_records(file, training_parser, bad)
+        for found in good_records(file, private_parser, bad)
         # The whole path: two clients' folders may meet in one process, and in its caches.
         for sample in samples_of(found, folder, str(file.resolve().with_suffix("")), task, bad)
     )

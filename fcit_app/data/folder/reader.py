@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from PIL import Image
 
 from fcit_app.data.folder.captions import read_captions
-from fcit_app.data.folder.defects import BadRecordError, Defect
+from fcit_app.data.folder.defects import BadRecordError, Defect, summary
 from fcit_app.data.folder.json_stream import read_array
-from fcit_app.data.folder.pictures import check_picture, find_picture, open_picture
+from fcit_app.data.folder.pictures import (
+    check_picture,
+    find_picture,
+    open_picture,
+    picture_bytes,
+)
 from fcit_app.data.folder.records import Record, parse_test, parse_training
 from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError
+
+_Read = TypeVar("_Read")
 
 Policy = Literal["refuse", "skip"]
 """What becomes of a bad record: an error, or a count."""
@@ -83,15 +88,18 @@ class BadRecords:
         self.skipped.append(defect)
 
     def summary(self) -> str:
-        """Say how many records were left out, by kind, and which was the first."""
-        kinds = Counter(defect.kind for defect in self.skipped)
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        return f"{len(self.skipped)} records skipped ({counts}); the first: {self.skipped[0]}"
+        """Say what was left out, which must be something."""
+        return summary(self.skipped)
 
 
 def training_parser(raw: object, position: int) -> Record:
-    """Parse a training record wherever it stands."""
+    """Parse a training record of FCIT's tasks, which all have pictures, wherever it stands."""
     return parse_training(raw)
+
+
+def private_parser(raw: object, position: int) -> Record:
+    """Parse a record of a private task, with a picture or without, wherever it stands."""
+    return parse_training(raw, text_alone=True)
 
 
 def asking_parser(captions_file: Path | None) -> Parse:
@@ -146,7 +154,7 @@ def good_records(file: Path, parse: Parse, bad: BadRecords) -> Iterator[Found]:
 def samples_of(
     found: Found, pictures: Path, name: str, task: str, bad: BadRecords
 ) -> tuple[Sample, ...]:
-    """Make a sample of each turn of a record, with the same picture.
+    """Make a sample of each turn of a record, with the same picture if it has one.
 
     Where bad records are skipped the picture is read to its end now, as one that turned out
     unreadable later could no longer be left out; otherwise only its presence is checked.
@@ -174,11 +182,12 @@ def samples_of(
     DataError
         If the picture cannot be used and bad records are refused.
     """
-    path = pictures / found.record.image
+    image = found.record.image
+    path = None if image is None else pictures / image
     try:
-        if bad.policy == "skip":
+        if path is not None and bad.policy == "skip":
             check_picture(path)
-        else:
+        elif path is not None:
             find_picture(path)
     except BadRecordError as error:
         bad.meet(found.defect(error))
@@ -189,18 +198,47 @@ def samples_of(
             task=task,
             question=turn.question,
             answer=turn.answer,
-            picture=partial(_open, path, found),
+            picture=None if path is None else PictureFile(path, found),
             references=found.record.references,
         )
         for number, turn in enumerate(found.record.turns)
     )
 
 
-def _open(path: Path, found: Found) -> Image.Image:
-    try:
-        return open_picture(path)
-    except BadRecordError as error:
-        raise DataError(str(found.defect(error))) from error
+@dataclass(frozen=True)
+class PictureFile:
+    """The picture of a record, opened when it is looked at.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    found : Found
+        The record, for an error's text.
+    """
+
+    path: Path
+    found: Found
+
+    def __call__(self) -> Image.Image:
+        """Open the picture as RGB.
+
+        Raises
+        ------
+        DataError
+            If it is missing or unreadable; names the record.
+        """
+        return self._named(open_picture)
+
+    def content(self) -> bytes:
+        """Read the file; errors as above."""
+        return self._named(picture_bytes)
+
+    def _named(self, read: Callable[[Path], _Read]) -> _Read:
+        try:
+            return read(self.path)
+        except BadRecordError as error:
+            raise DataError(str(self.found.defect(error))) from error
 
 
 def require_folder(folder: Path, what: str) -> None:

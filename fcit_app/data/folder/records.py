@@ -22,12 +22,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Record:
-    """A picture and what is asked about it.
+    """What is asked, about a picture or about none.
 
     Parameters
     ----------
-    image : str
-        Path of the picture below the picture folder, with ``/``, never leaving it.
+    image : str or None
+        Path of the picture below the picture folder, with ``/``, never leaving it; None: the
+        questions are text alone.
     turns : tuple[Turn, ...]
         At least one; Grounding has several to a picture.
     identifier : str or None
@@ -36,7 +37,7 @@ class Record:
         All captions of the picture, where the answer is compared with them; else empty.
     """
 
-    image: str
+    image: str | None
     turns: tuple[Turn, ...]
     identifier: str | None
     references: tuple[str, ...] = ()
@@ -46,9 +47,21 @@ class Record:
         """Questions and answers in turn."""
         return tuple(text for turn in self.turns for text in (turn.question, turn.answer))
 
+    @property
+    def subject(self) -> str:
+        """What it is about: its picture, else its first question."""
+        return self.turns[0].question if self.image is None else self.image
 
-def parse_training(raw: object) -> Record:
+
+def parse_training(raw: object, text_alone: bool = False) -> Record:
     """Read ``{"image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``.
+
+    Parameters
+    ----------
+    raw : object
+        The parsed JSON.
+    text_alone : bool
+        Whether ``image`` may be left out, or be null.
 
     Raises
     ------
@@ -56,7 +69,7 @@ def parse_training(raw: object) -> Record:
         If the record cannot be learnt from; says why.
     """
     entry = _object(raw)
-    image = _image(entry)
+    image = None if text_alone and entry.get("image") is None else _image(entry, text_alone)
     talk = entry.get("conversations")
     if not isinstance(talk, list) or not talk:
         raise BadRecordError("no-question", "it has no 'conversations', a list of turns.")
@@ -69,7 +82,7 @@ def parse_training(raw: object) -> Record:
         )
     pairs = zip(said[::2], said[1::2], strict=True)
     turns = tuple(
-        _turn(_without_placeholder(question) if number == 0 else question, answer)
+        _turn(_without_placeholder(question) if image and not number else question, answer, image)
         for number, (question, answer) in enumerate(pairs)
     )
     return Record(image, turns, _identifier(entry))
@@ -100,7 +113,8 @@ def parse_test(raw: object, references: tuple[str, ...] = ()) -> Record:
     answer = references[0] if references else entry.get("answer", entry.get("answer_bbox"))
     for reference in references:
         _whole_characters(reference)
-    return Record(image, (_turn(question, _answer(answer)),), _identifier(entry), references)
+    turn = _turn(question, _answer(answer), image)
+    return Record(image, (turn,), _identifier(entry), references)
 
 
 def safe_path(image: str) -> str:
@@ -132,13 +146,12 @@ def _object(raw: object) -> Mapping[str, object]:
     return raw
 
 
-def _image(entry: Mapping[str, object]) -> str:
+def _image(entry: Mapping[str, object], text_alone: bool = False) -> str:
     image = entry.get("image")
     if not isinstance(image, str) or not image:
+        mend = "leave it out where there is none" if text_alone else "all of FCIT's tasks have one"
         raise BadRecordError(
-            "no-image",
-            f"its 'image' must be the path of one picture, not {_short(image)}; questions without "
-            "a picture are not supported.",
+            "no-image", f"its 'image' must be the path of one picture, not {_short(image)}; {mend}."
         )
     return safe_path(image)
 
@@ -177,7 +190,7 @@ def _without_placeholder(question: str) -> str:
     return question.removesuffix(PLACEHOLDER)
 
 
-def _turn(question: str, answer: str) -> Turn:
+def _turn(question: str, answer: str, image: str | None) -> Turn:
     question = question.strip()
     if not question:
         raise BadRecordError("no-question", "it has an empty question.")
@@ -185,17 +198,20 @@ def _turn(question: str, answer: str) -> Turn:
         raise BadRecordError(
             "placeholder-in-text",
             f"{PLACEHOLDER} stands inside a question or answer; it is allowed once, before or "
-            "behind the first question of a training record. Take it out.",
+            "behind the first question of a training record. Take it out."
+            if image
+            else f"{PLACEHOLDER} stands in its text, but it names no picture. Name the picture as "
+            f"'image', or take {PLACEHOLDER} out.",
         )
     _whole_characters(question + answer)
-    room = CONTEXT - IMAGE_TOKENS
+    room = CONTEXT - (IMAGE_TOKENS if image else 0)
     # No token is shorter than a character: hardly any answer needs to be counted.
     length = estimated_tokens(answer) if len(answer) > room else 0
     if length > room:
         raise BadRecordError(
             "answer-too-long",
             f"its answer takes about {length} tokens (estimated); the context of {CONTEXT} leaves "
-            f"{room} beside the picture. Shorten it, or leave the record out.",
+            f"{room}{' beside the picture' if image else ''}. Shorten it, or leave the record out.",
         )
     return Turn(question, answer)
 
