@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from fcit_app.data.load import load_benchmark
+from fcit_app.data.load import Split, load_benchmark
 from fcit_app.errors import ConfigError
-from fcit_app.evaluate.predictor import Split, samples_of
+from fcit_app.evaluate.predictor import samples_of
 from fcit_app.evaluate.route import features_of
 from fcit_app.evaluate.saved_run import SavedRun
 from fcit_app.model.activation import activation_weights
