@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from fcit_app.errors import RunFolderError
+from fcit_app.runs.disk import how_to_mend
 
 NAME = ".lock"
 """File that is locked, and says who has it; a killed process leaves it behind, unlocked."""
@@ -48,7 +49,8 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {_host()}: {doing}\n".encode(), 0)
         yield
     finally:
-        (folder / NAME).unlink(missing_ok=True)  # while it is still ours
+        with suppress(OSError):  # on a disk that has become read-only; the file alone means nothing
+            (folder / NAME).unlink()  # while it is still ours
         os.close(descriptor)  # and with it the lock
 
 
@@ -59,6 +61,26 @@ def check_unlocked(folder: Path) -> None:
             pass
 
 
+def holder_of(folder: Path) -> str:
+    """Say who holds a folder's lock and what for: ``process 7 on host: run``; empty if nobody."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        if _LOCKS is None:
+            return ""
+        _LOCKS.flock(descriptor, _LOCKS.LOCK_SH | _LOCKS.LOCK_NB)
+    except BlockingIOError:
+        return _told(descriptor)
+    except OSError:
+        return ""
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
 def _taken(folder: Path) -> int:
     """Open and lock the folder's file; give its descriptor."""
     file = folder / NAME
@@ -66,16 +88,16 @@ def _taken(folder: Path) -> int:
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunFolderError(f"{file} cannot be written: {error}.") from error
+            mend = f"{how_to_mend(error)}, then try again."
+            raise RunFolderError(f"{file} cannot be written: {error}. {mend}") from error
         try:
             _LOCKS.flock(descriptor, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            who, _, doing = _told(descriptor).partition(": ")
             os.close(descriptor)
-            who, _, doing = (holder or "another process: written to").partition(": ")
             raise RunFolderError(
-                f"{folder} is being {doing} by {who}. Wait until it has ended, or stop it; then "
-                "try again."
+                f"{folder} is being {doing} by {who}. Wait until it has ended, or stop it (a "
+                "run: `fcit stop`); then try again."
             ) from None
         except OSError as error:
             os.close(descriptor)
@@ -86,6 +108,12 @@ def _taken(folder: Path) -> int:
         if file.is_file() and os.path.samestat(os.fstat(descriptor), file.stat()):
             return descriptor
         os.close(descriptor)
+
+
+def _told(descriptor: int) -> str:
+    """Read what the lock's holder has said of itself."""
+    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+    return holder or "another process: written to"
 
 
 def _host() -> str:

@@ -42,7 +42,9 @@ def federation(monkeypatch):
     """Stand in for Flower: write the run folder that a run would leave, and note the call."""
     calls: list[dict] = []
 
-    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, code=0):
+    def run_app(
+        app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, code=0, **rest
+    ):
         calls.append({"config": parse(run_config), "clients": clients, "parallel": parallel})
         folder = RunFolder.create(out, run_config, {})
         folder.write_result(make_result(calls[-1]["config"], tasks=["dvqa"], last=50.0))
@@ -229,7 +231,7 @@ def stopped_run(path, **changes):
 def test_a_resumed_run_keeps_its_settings_and_clients(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0):
+    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, **rest):
         calls.append((parse(run_config), clients, out))
         return 130
 

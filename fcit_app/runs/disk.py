@@ -1,0 +1,51 @@
+"""Where the system refuses to write: one error that says what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fcit_app.errors import RunFolderError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def writing(path: Path, mend: str = "Choose another --out.") -> Iterator[None]:
+    """Say what to do where the system refuses to write.
+
+    Parameters
+    ----------
+    path : Path
+        What is written.
+    mend : str
+        What to do about it.
+
+    Raises
+    ------
+    RunFolderError
+        Instead of any ``OSError`` inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error}. {mend}") from error
+
+
+@contextmanager
+def keeping(path: Path) -> Iterator[None]:
+    """As ``writing``, of what is written when there is something to lose already."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written: {error}. {how_to_mend(error)}, then try again or go on "
+            "with the run: what was there before is whole."
+        ) from error
+
+
+def how_to_mend(error: OSError) -> str:
+    """Say what makes writing possible again."""
+    return "Free some space" if error.errno in _FULL else "Make it writable"
