@@ -1,12 +1,12 @@
 """Kill a run at random moments, resume it, and compare the result with an uninterrupted run's.
 
-    python benchmarks/kill.py --times 20 --out docs/kills.md
+    python benchmarks/kill.py --times 20 --out benchmarks/results/kill.md
 
-Each trial is a real ``fcit run``: SuperLink, simulation, Ray and its clients. At a moment drawn
-from the whole of the run, from its first to its last event, a process drawn from those there are is
-sent SIGKILL. Whatever then goes on may end by itself; ``fcit run --resume`` follows until there is
-a result. Two runs are the same if all arrays of their state, what they measured, and their results
-but for seconds are equal to the bit.
+Each trial is a real ``fcit run``: SuperLink, simulation, Ray and its clients. After an event drawn
+from the run's ledger, and a part of the time to the next one, a process is sent SIGKILL. Whatever
+then goes on may end by itself; ``fcit run --resume`` follows until there is a result. Two runs are
+the same if all arrays of their state, what they measured, and their results but for seconds are
+equal to the bit.
 """
 
 from __future__ import annotations
@@ -172,13 +172,20 @@ def outcome(folder: Path) -> tuple[Any, ...]:
     return arrays, result, (folder / "analysis.json").read_text()
 
 
-def wait_for_event(run: Run, folder: Path) -> None:
-    """Wait until a run writes its ledger."""
+def times_of(folder: Path) -> list[float]:
+    """Read the times of a run's events so far, in seconds."""
+    ledger = folder / "ledger.jsonl"
+    lines = ledger.read_text().split("\n")[:-1] if ledger.is_file() else []
+    return [float(json.loads(line)["time"]) for line in lines]
+
+
+def wait_for_events(run: Run, folder: Path, count: int) -> None:
+    """Wait until a run's ledger has so many events."""
     end = time.monotonic() + HELD_UP
-    while not (folder / "ledger.jsonl").is_file():
+    while len(times_of(folder)) < count:
         if run.process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"the run does not begin:\n{run.log.read_text()[-3000:]}")
-        time.sleep(0.05)
+            raise SystemExit(f"the run does not get far:\n{run.log.read_text()[-3000:]}")
+        time.sleep(0.02)
 
 
 def begin(folder: Path) -> Run:
@@ -188,13 +195,26 @@ def begin(folder: Path) -> Run:
     return Run([*preset, *changes, "--out", str(folder)], folder.with_suffix(".log"))
 
 
-def try_once(trial: Trial, folder: Path, lasts: float, draw: random.Random) -> None:
-    """Kill a run, and resume it until there is a result."""
+def try_once(trial: Trial, folder: Path, times: list[float], draw: random.Random) -> None:
+    """Kill a run, and resume it until there is a result.
+
+    Parameters
+    ----------
+    trial : Trial
+        Filled in.
+    folder : Path
+        The run's.
+    times : list[float]
+        Of an uninterrupted run's events.
+    draw : random.Random
+        Draws the moment.
+    """
+    after = draw.randrange(1, len(times))
+    pause = draw.uniform(0.0, times[after] - times[after - 1])
     run = begin(folder)
-    wait_for_event(run, folder)
-    moment = draw.uniform(0.0, lasts)
-    time.sleep(moment)
-    trial.moment = f"{moment:.1f} s: {phase_of(folder)}"
+    wait_for_events(run, folder, after)
+    time.sleep(pause)
+    trial.moment = phase_of(folder)
     if not run.kill(trial.victim, draw):
         trial.moment += " (it had ended by itself)"
     code = run.wait()
@@ -227,15 +247,12 @@ def main(
     with tempfile.TemporaryDirectory(prefix="fcit-kill-") as temporary:
         whole = Path(temporary) / "whole"
         run = begin(whole)
-        wait_for_event(run, whole)
-        began = time.monotonic()
-        while not (whole / "result.json").is_file() and run.process.poll() is None:
-            time.sleep(0.05)
-        lasts = time.monotonic() - began
         if run.wait() or not (whole / "result.json").is_file():
             raise SystemExit(run.log.read_text()[-3000:])
+        times = times_of(whole)
         expected = outcome(whole)
-        typer.echo(f"the uninterrupted run: {lasts:.1f} s from its first event to its result")
+        lasts = times[-1] - times[0]
+        typer.echo(f"an uninterrupted run: {len(times)} events in {lasts:.1f} s")
         typer.echo("\n".join(lines))
         kinds = list(VICTIMS)
         for number in range(1, times + 1):
@@ -244,7 +261,7 @@ def main(
                 draw.shuffle(kinds)
             trial = Trial(number, kinds[(number - 1) % len(kinds)])
             folder = Path(temporary) / f"trial-{number}"
-            try_once(trial, folder, lasts, draw)
+            try_once(trial, folder, times, draw)
             done = (folder / "result.json").is_file()
             trial.same = done and outcome(folder) == expected
             trials.append(trial)
