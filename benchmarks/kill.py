@@ -195,7 +195,7 @@ def begin(folder: Path) -> Run:
     return Run([*preset, *changes, "--out", str(folder)], folder.with_suffix(".log"))
 
 
-def try_once(trial: Trial, folder: Path, times: list[float], draw: random.Random) -> None:
+def try_once(trial: Trial, folder: Path, clock: list[float], draw: random.Random) -> None:
     """Kill a run, and resume it until there is a result.
 
     Parameters
@@ -204,13 +204,13 @@ def try_once(trial: Trial, folder: Path, times: list[float], draw: random.Random
         Filled in.
     folder : Path
         The run's.
-    times : list[float]
-        Of an uninterrupted run's events.
+    clock : list[float]
+        Times of an uninterrupted run's events.
     draw : random.Random
         Draws the moment.
     """
-    after = draw.randrange(1, len(times))
-    pause = draw.uniform(0.0, times[after] - times[after - 1])
+    after = draw.randrange(1, len(clock))
+    pause = draw.uniform(0.0, clock[after] - clock[after - 1])
     run = begin(folder)
     wait_for_events(run, folder, after)
     time.sleep(pause)
@@ -249,10 +249,10 @@ def main(
         run = begin(whole)
         if run.wait() or not (whole / "result.json").is_file():
             raise SystemExit(run.log.read_text()[-3000:])
-        times = times_of(whole)
+        clock = times_of(whole)
         expected = outcome(whole)
-        lasts = times[-1] - times[0]
-        typer.echo(f"an uninterrupted run: {len(times)} events in {lasts:.1f} s")
+        lasts = clock[-1] - clock[0]
+        typer.echo(f"an uninterrupted run: {len(clock)} events in {lasts:.1f} s")
         typer.echo("\n".join(lines))
         kinds = list(VICTIMS)
         for number in range(1, times + 1):
@@ -261,7 +261,7 @@ def main(
                 draw.shuffle(kinds)
             trial = Trial(number, kinds[(number - 1) % len(kinds)])
             folder = Path(temporary) / f"trial-{number}"
-            try_once(trial, folder, times, draw)
+            try_once(trial, folder, clock, draw)
             done = (folder / "result.json").is_file()
             trial.same = done and outcome(folder) == expected
             trials.append(trial)
