@@ -30,7 +30,7 @@ import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 FCIT = Path(sys.executable).parent / "fcit"
-MARK = "FCIT_KILL"
+MARK = "FCIT_TEST"
 
 VICTIMS = {
     "server": "flwr-simulation",
@@ -81,6 +81,7 @@ class Run:
     def __init__(self, arguments: list[str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
         self.log = log
+        self._homes: set[Path] = set()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [FCIT, "run", *arguments],
@@ -93,20 +94,17 @@ class Run:
 
     def living(self) -> list[psutil.Process]:
         """Find the run's processes, whatever became of their parents."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get(MARK) == self.mark
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+        from marked_processes import marked
+
+        return marked(self.mark)
 
     def kill(self, victim: str, draw: random.Random) -> bool:
         """Kill one process of a kind, or all; whether there was one."""
+        from marked_processes import private_homes
+
         name = VICTIMS[victim]
-        chosen = [p for p in self.living() if victim == "everything" or self._is(p, victim, name)]
+        self._homes |= private_homes(living := self.living())
+        chosen = [p for p in living if victim == "everything" or self._is(p, victim, name)]
         if victim != "everything" and chosen:
             chosen = [draw.choice(chosen)]
         for process in chosen:
@@ -139,6 +137,8 @@ class Run:
             for process in left:
                 send_kill(process)
             time.sleep(0.1)
+        for home in self._homes:  # a killed `fcit run` leaves it behind
+            shutil.rmtree(home, ignore_errors=True)
         return self.process.wait()
 
 
@@ -237,7 +237,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
 ) -> None:
     """Print the table, and write it if asked to."""
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     draw = random.Random(seed)
     lines = [
         "| | killed | moment | what came of it | resumed from | equal |",
