@@ -27,7 +27,7 @@ from fcit_app.workers import lives
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
-SIZE = {"rounds": 2, "train__steps": 60, "data__test_samples": 2, "min_clients": 2}
+SIZE = {"rounds": 2, "train__steps": 100, "data__test_samples": 2, "min_clients": 2}
 """A client trains for about a second; a round needs both of its clients."""
 
 
@@ -77,6 +77,11 @@ def kill(processes: Iterable[psutil.Process]) -> None:
             continue
 
 
+def training(mark: str) -> list[psutil.Process]:
+    """Client processes that are at work."""
+    return [p for p in marked(mark) if "ClientAppActor.run" in " ".join(p.cmdline())]
+
+
 def wait_for(true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + 300
     while not true():
@@ -104,7 +109,7 @@ def test_the_server_is_killed_within_a_round_and_between_two(whole, config, star
 
 
 def test_a_client_is_killed_and_then_the_whole_simulation(whole, config, start, tmp_path):
-    out, log = Path(config["out"]), tmp_path / "log"
+    out, log, mark = Path(config["out"]), tmp_path / "log", str(tmp_path)
     changes = [
         f"--set={key}={value}" for key, value in config.items() if key not in ("preset", "out")
     ]
@@ -117,18 +122,15 @@ def test_a_client_is_killed_and_then_the_whole_simulation(whole, config, start, 
 
     run = start(*command)
     wait_for(lambda: matched(1, 2), run, log)
-    clients = [
-        p for p in marked(str(tmp_path)) if "ClientAppActor.run" in p.name() + p.cmdline()[0]
-    ]
-    assert clients, "a client trains"
-    kill(clients[:1])
+    wait_for(lambda: bool(training(mark)), run, log)
+    kill(training(mark)[:1])
     assert run.wait(120) == 1
     assert "Saved up to stage 1, round 1; go on with `fcit run --resume" in log.read_text()
-    assert not marked(str(tmp_path))
+    assert not marked(mark)
 
     run = start(BIN / "fcit", "run", "--resume", out)
     wait_for(lambda: matched(2, 1), run, log)
-    homes = private_homes(everybody := marked(str(tmp_path)))
+    homes = private_homes(everybody := marked(mark))
     for process in everybody:
         process.suspend()  # so that none of them sees another one die
     while left := [process for process in everybody if lives(process)]:
