@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.config import Scalar
-from fcit_app.errors import RunError
+from fcit_app.errors import RunError, RunFolderError
 from fcit_app.launch.cause import cause_of, last_lines
 from fcit_app.launch.display import Display, follow
 from fcit_app.launch.signals import watch_signals
 from fcit_app.launch.stopping import WITHIN, Stopping
 from fcit_app.launch.superlink import CONNECTION, SuperLink, private_superlink
-from fcit_app.runs.disk import keeping, writing
+from fcit_app.runs.disk import check_writable, keeping, writing
 from fcit_app.runs.folder import LOG_NAME
 from fcit_app.workers import usable_cores
 
@@ -113,13 +113,22 @@ def run_app(
     if status == "finished:completed":
         return 0
     text = log.read_text("utf-8", errors="replace")
-    cause = display.progress.failure or cause_of(text)
+    cause = display.progress.failure or _refusal(out) or cause_of(text)
     if details.rpartition("exception: ")[2] not in cause:
         cause = f"{cause}\n{details}".strip()
     console.print(f"[bold red]The run failed[/bold red] ({escape(status)}).")
     console.print(escape(cause or last_lines(text)), highlight=False, soft_wrap=True)
     console.print(f"Full log: {escape(str(log))}", soft_wrap=True)
     return 1
+
+
+def _refusal(out: Path) -> str:
+    """Say that the run's disk is full or read-only, which ledger and log then cannot tell."""
+    try:
+        check_writable(out)
+    except RunFolderError as error:
+        return str(error)
+    return ""
 
 
 def _workers(clients: int, parallel: int | None) -> int:

@@ -13,6 +13,7 @@ from small_disk import small_disk
 from fcit_app.config import flatten, parse
 from fcit_app.errors import RunFolderError
 from fcit_app.runs import Ledger, RunFolder, atomic, ledger
+from fcit_app.runs.disk import check_writable
 
 FULL = "No space left on device.* Free some space, then try again or go on with the run: what was"
 
@@ -81,6 +82,18 @@ def test_no_room_for_the_next_state(disk):
     disk.mend()
     folder.save_state({"a": np.zeros(60_000)}, {"stage": 1, "round": 2})
     assert folder.load_state()[1]["round"] == 2
+
+
+def test_whether_there_is_room(disk):
+    folder = disk.path / "run"
+    folder.mkdir()
+    check_writable(folder)
+    disk.fill()
+    with pytest.raises(RunFolderError, match=FULL):
+        check_writable(folder)
+    disk.mend()
+    check_writable(folder)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_disk_that_becomes_read_only(disk):
