@@ -27,20 +27,8 @@ from fcit_app.workers import lives
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
-SIZE = {"rounds": 2, "train__steps": 100, "data__test_samples": 2, "min_clients": 2}
-"""A client trains for about a second; a round needs both of its clients."""
-
-
-@pytest.fixture(scope="module")
-def whole(tiny_folder, tmp_path_factory):
-    """An uninterrupted run."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    return serve(run_config(tiny_folder, out, aggregator="fedadam", **SIZE))
-
-
-@pytest.fixture
-def config(tiny_folder, tmp_path):
-    return run_config(tiny_folder, tmp_path / "run", aggregator="fedadam", **SIZE)
+SIZE = {"rounds": 2, "data__test_samples": 2, "min_clients": 2, "aggregator": "fedadam"}
+"""A round needs both of its clients: who is killed decides nothing but when."""
 
 
 @pytest.fixture
@@ -69,10 +57,10 @@ def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait(30)
 
 
-def kill(processes: Iterable[psutil.Process]) -> None:
+def kill(processes: Iterable[psutil.Process], by: signal.Signals = signal.SIGKILL) -> None:
     for process in processes:
         try:
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(by)
         except psutil.NoSuchProcess:
             continue
 
@@ -90,7 +78,9 @@ def wait_for(true: Callable[[], bool], process: subprocess.Popen[bytes], log: Pa
         time.sleep(0.02)
 
 
-def test_the_server_is_killed_within_a_round_and_between_two(whole, config, start, tmp_path):
+def test_the_server_is_killed_within_a_round_and_between_two(tiny_folder, start, tmp_path):
+    config = run_config(tiny_folder, tmp_path / "run", **SIZE, train__steps=1)
+    whole = serve({**config, "out": str(tmp_path / "whole")})
     given = config
     for where in ("within", "between"):
         program = Path(__file__).with_name("stalling_server.py")
@@ -108,7 +98,10 @@ def test_the_server_is_killed_within_a_round_and_between_two(whole, config, star
     assert places == [(1, 1, "round"), (2, 1, "round")]
 
 
-def test_a_client_is_killed_and_then_the_whole_simulation(whole, config, start, tmp_path):
+def test_a_client_is_killed_and_then_the_whole_simulation(tiny_folder, start, tmp_path):
+    # A client trains for about a second, so that it can be met at work.
+    config = run_config(tiny_folder, tmp_path / "run", **SIZE, train__steps=100)
+    whole = serve({**config, "out": str(tmp_path / "whole")})
     out, log, mark = Path(config["out"]), tmp_path / "log", str(tmp_path)
     changes = [
         f"--set={key}={value}" for key, value in config.items() if key not in ("preset", "out")
@@ -131,8 +124,7 @@ def test_a_client_is_killed_and_then_the_whole_simulation(whole, config, start, 
     run = start(BIN / "fcit", "run", "--resume", out)
     wait_for(lambda: matched(2, 1), run, log)
     homes = private_homes(everybody := marked(mark))
-    for process in everybody:
-        process.suspend()  # so that none of them sees another one die
+    kill(everybody, by=signal.SIGSTOP)  # so that none of them sees another one die
     while left := [process for process in everybody if lives(process)]:
         kill(left)
         time.sleep(0.05)
