@@ -1,6 +1,6 @@
 """Bytes on the wire of a deployment, counted at the sockets, beside those in the ledger.
 
-    python benchmarks/wire.py --out docs/wire.md
+    python benchmarks/wire.py --out benchmarks/results/wire.md
 
 A real SuperLink and real SuperNodes on loopback; each SuperNode reaches the SuperLink through a
 proxy that counts what passes. The ledger counts the bytes of arrays. The base is a random LLaVA
@@ -31,13 +31,16 @@ SETTINGS: dict[str, object] = {
     "rounds": 3,
     "clients-per-round": CLIENTS,
     "train.steps": 2,
-    "train.rank": 128,
     "train.batch-size": 4,
     "data.train-samples": 40,
     "data.test-samples": 4,
     "data.min-samples": 4,
     "client-timeout": 300.0,
 }
+
+
+CASES = (("none", 256), ("bf16", 256), ("none", 8))
+"""Codecs and ranks: messages of megabytes, and small ones, of which Flower's own part is larger."""
 
 
 class Proxy:
@@ -86,7 +89,7 @@ class Proxy:
                 side.close()
 
 
-def measured(folder: Path, model: Path, codec: str) -> list[str]:
+def measured(folder: Path, model: Path, codec: str, rank: int) -> list[str]:
     """Run a federation; give lines of the table: each round, then all of it."""
     from deployed import Federation, finished, wait_until
 
@@ -100,7 +103,7 @@ def measured(folder: Path, model: Path, codec: str) -> list[str]:
             node = federation.start(f"node-{client}", command)
             wait_until(partial(node.says, "SuperNode ID:"), node, 300)
         began = time.time()
-        settings = {**SETTINGS, "model.name": str(model), "codec": codec}
+        settings = {**SETTINGS, "model.name": str(model), "codec": codec, "train.rank": rank}
         run = finished(federation, folder / "run", settings)
         events = run.ledger.read()
         result = run.read_result()
@@ -111,21 +114,21 @@ def measured(folder: Path, model: Path, codec: str) -> list[str]:
         sums = [proxy.bytes_between(start, end) for proxy in proxies]
         return {"up": sum(up for up, _ in sums), "down": sum(down for _, down in sums)}
 
-    lines = []
+    lines, name = [], f"{codec}, rank {rank}"
     ends = {e["round"]: e for e in events if e["event"] == "round-finished"}
     starts = {e["round"]: e["time"] for e in events if e["event"] == "round-started"}
     for number, event in sorted(ends.items()):
         lines.append(
-            row(codec, f"round {number}", event["bytes"], wire(starts[number], event["time"]))
+            row(name, f"round {number}", event["bytes"], wire(starts[number], event["time"]))
         )
     total: dict[str, Any] = result.bytes.model_dump()
-    lines.append(row(codec, "whole run", total, wire(began, time.time())))
+    lines.append(row(name, "whole run", total, wire(began, time.time())))
     return lines
 
 
-def row(codec: str, what: str, ledger: Mapping[str, Any], wire: Mapping[str, int]) -> str:
+def row(name: str, what: str, ledger: Mapping[str, Any], wire: Mapping[str, int]) -> str:
     """Write a line of the table, in MB."""
-    cells = [codec, what]
+    cells = [name, what]
     for way in ("up", "down"):
         more = 100 * (wire[way] / ledger[way] - 1)
         cells += [f"{ledger[way] / 1e6:.3f}", f"{wire[way] / 1e6:.3f}", f"{more:+.2f} %"]
@@ -141,15 +144,15 @@ def main(
     from tiny_llava import save_tiny_llava
 
     lines = [
-        "| codec | | up: ledger (MB) | wire | | down: ledger (MB) | wire | |",
+        "| codec, rank | | up: ledger (MB) | wire | | down: ledger (MB) | wire | |",
         "|---|---|---|---|---|---|---|---|",
     ]
     typer.echo("\n".join(lines))
     with tempfile.TemporaryDirectory(prefix="fcit-wire-") as temporary:
         folder = Path(temporary)
         model = save_tiny_llava(folder / "model", hidden=hidden, ffn=4 * hidden, layers=4)
-        for codec in ("none", "bf16"):
-            found = measured(folder / codec, model, codec)
+        for codec, rank in CASES:
+            found = measured(folder / f"{codec}-{rank}", model, codec, rank)
             typer.echo("\n".join(found))
             lines += found
     if out is not None:
