@@ -101,12 +101,12 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
             run_federated(grid, nodes, config, folder, journal, saved, accepted)
         except RunStopped:
             journal.write("run-stopped")
-            LOGGER.info(how_to_go_on(folder.path))
+            LOGGER.info(how_to_go_on(folder.path, deployed=True))
             return
         except Exception as error:
             with suppress(RunFolderError):  # what is full or read-only is the error itself
                 journal.write("run-failed", reason=reason_of(error))
-            LOGGER.info(how_to_go_on(folder.path))
+            LOGGER.info(how_to_go_on(folder.path, deployed=True))
             raise
     else:
         from fcit_app.reference import run_reference

@@ -57,4 +57,4 @@ def _whereabouts(folder: Path) -> str:
     """Say how far a run has come that is not going on."""
     from fcit_app.runs import how_to_go_on
 
-    return how_to_go_on(folder) or "It has finished."
+    return how_to_go_on(folder, deployed=True) or "It has finished."

@@ -279,17 +279,21 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def how_to_go_on(path: Path) -> str:
+def how_to_go_on(path: Path, deployed: bool = False) -> str:
     """Say how far a run that has stopped was saved, and how to go on with it; empty if it cannot.
 
     Parameters
     ----------
     path : Path
         Where its folder is, if it came so far.
+    deployed : bool
+        Whether it may be a deployment's, which is resumed by ``flwr run``.
     """
     if not (path / "config.json").is_file() or (path / "result.json").is_file():
         return ""
     go_on = f"`fcit run --resume {shlex.quote(str(path))}`"
+    if deployed:
+        go_on += f" (a deployment: the same `flwr run` with resume='{path}' instead of out)"
     state = path / "state"
     if not (state / NEWEST).is_file() and not (state / PREVIOUS).is_file():
         return f"No round had been saved; {go_on} begins it anew."

@@ -259,7 +259,7 @@ class RunProgress:
 
     def _on_run_stopped(self, event: Mapping[str, Any]) -> str:
         self.stopped = True
-        self.phase = "stopped, as somebody had asked for"
+        self.phase = "stopped, as it was asked to"
         return self.phase
 
     def _on_note(self, event: Mapping[str, Any]) -> str:

@@ -109,7 +109,7 @@ def test_a_run_that_gets_a_signal_may_finish_its_round(runs):
     assert run.process.returncode == 143, run.text()
     text = run.text()
     assert "stopping when the round under way is done, in 1:00 at the latest" in text
-    assert "stopped, as somebody had asked for" in text
+    assert "stopped, as it was asked to" in text
     assert "Nothing of the run is left running" in text
     assert_nothing_left(run)
 
