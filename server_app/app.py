@@ -24,11 +24,11 @@ from fcit_app.runs import (
     check_free,
     describe_environment,
     events_that_stand,
-    forget_stop,
     how_to_go_on,
     locked,
     make_result,
 )
+from fcit_app.runs.stop import forget_stop
 from fcit_app.runs.token_book import TokenBook
 from server_app.journal import LOGGER, Journal
 from server_app.nodes import ClientNodes, gather_clients, prepare_clients

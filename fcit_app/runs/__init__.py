@@ -23,7 +23,7 @@ from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
 from fcit_app.runs.lock import locked
 from fcit_app.runs.result import RunResult, make_result, read_result
 from fcit_app.runs.state_file import SavedState
-from fcit_app.runs.stop import ask_to_stop, forget_stop, is_running, stop_asked
+from fcit_app.runs.stop import ask_to_stop, is_running, stop_asked
 
 __all__ = [
     "RESUME",
@@ -41,7 +41,6 @@ __all__ = [
     "environment_differences",
     "events_that_stand",
     "finished_runs",
-    "forget_stop",
     "how_to_go_on",
     "is_running",
     "keeping",

@@ -17,15 +17,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
-def writing(path: Path, mend: str = "Choose another --out.") -> Iterator[None]:
-    """Say what to do where the system refuses to write.
-
-    Parameters
-    ----------
-    path : Path
-        What is written.
-    mend : str
-        What to do about it.
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where the system refuses to write something new.
 
     Raises
     ------
@@ -35,7 +28,7 @@ def writing(path: Path, mend: str = "Choose another --out.") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error}. {mend}") from error
+        raise RunFolderError(f"{path} cannot be written: {error}. Choose another --out.") from error
 
 
 @contextmanager

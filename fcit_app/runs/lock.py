@@ -54,13 +54,6 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)  # and with it the lock
 
 
-def check_unlocked(folder: Path) -> None:
-    """Raise ``RunFolderError`` if somebody holds the folder's lock."""
-    if (folder / NAME).is_file():
-        with locked(folder, "looked at"):
-            pass
-
-
 def holder_of(folder: Path) -> str:
     """Say who holds a folder's lock and what for: ``process 7 on host: run``; empty if nobody."""
     try:
@@ -79,6 +72,13 @@ def holder_of(folder: Path) -> str:
         return ""
     finally:
         os.close(descriptor)
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raise ``RunFolderError`` if somebody holds the folder's lock."""
+    if (folder / NAME).is_file():
+        with locked(folder, "looked at"):
+            pass
 
 
 def _taken(folder: Path) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fcit_app.errors import RunFolderError
-from fcit_app.runs import ask_to_stop, forget_stop, is_running, locked, stop_asked
+from fcit_app.runs import ask_to_stop, is_running, locked, stop_asked
 from fcit_app.runs.lock import NAME, holder_of
+from fcit_app.runs.stop import forget_stop
 
 
 def test_only_a_run_that_goes_on_can_be_asked(tmp_path):
