@@ -39,10 +39,10 @@ USER_ERROR = 2
 """Exit code for what a user can mend."""
 
 COMMANDS = (
-    stop,
     *(evaluate, ask, route, tau, compare, report),
     *(estimate, doctor, partition, scenario),
     *(export, audit, forget),
+    stop,
 )
 """All but ``run`` and ``start``, in the order of the help."""
 
