@@ -28,6 +28,7 @@ from fcit_app.commands.route import route
 from fcit_app.commands.scenario import scenario
 from fcit_app.commands.settings import merged
 from fcit_app.commands.start import PASS_ON, start
+from fcit_app.commands.stop import stop
 from fcit_app.commands.tau import tau
 from fcit_app.commands.track import track
 from fcit_app.commands.watch import watch
@@ -44,6 +45,7 @@ COMMANDS = (
     *(watch, evaluate, ask, route, open_world, tau, compare, report, track),
     *(estimate, doctor, partition, scenario),
     *(export, audit, forget),
+    stop,
 )
 """All but ``run`` and ``start``, in the order of the help."""
 
@@ -92,6 +94,14 @@ def run(
         float,
         typer.Option(min=0, help="GPUs of each client that trains, or a share of one, as 0.5."),
     ] = 0.0,
+    stop_within: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Time to finish the round under way after Ctrl-C or SIGTERM; 0: none.",
+        ),
+    ] = 60.0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run that the folder holds.")
     ] = False,
@@ -102,7 +112,8 @@ def run(
     """Run one method through the real `flwr run` and leave a run folder.
 
     Progress goes to standard error. Exit code 0: finished; 1: the run failed; 2: wrong use or
-    configuration; 128 + n: stopped by signal n (Ctrl-C: 130, SIGTERM: 143).
+    configuration; 128 + n: stopped by signal n (Ctrl-C: 130, SIGTERM and `fcit stop`: 143). The
+    first signal lets the round under way be finished and saved, a second one ends the run at once.
     """
     from fcit_app.config import parse, resolve_paths
     from fcit_app.data.stages import make_stages
@@ -143,7 +154,7 @@ def run(
             highlight=False,
         )
         code = (
-            _run_federated(config, clients, folder, console, client_gpus)
+            _run_federated(config, clients, folder, console, client_gpus, stop_within)
             if config.federated
             else _run_reference(config, folder, console)
         )
@@ -180,8 +191,10 @@ def _settings_of(
     from fcit_app.config import flatten, parse
     from fcit_app.runs import RESUME, RunFolder, config_differences, refuse
     from fcit_app.runs.differences import PLACES
+    from fcit_app.runs.lock import check_unlocked
 
     folder = RunFolder(path)
+    check_unlocked(folder.path)
     own = {key: value for key, value in folder.read_config().items() if key not in PLACES}
     settings = {**own, **given, "resume": str(path), "resume-allow": allow}
     now = flatten(parse(settings))
@@ -200,7 +213,12 @@ def _check_aggregator(values: Mapping[str, Scalar]) -> list[str]:
 
 
 def _run_federated(
-    config: RunConfig, clients: int, folder: Path, console: Console, client_gpus: float
+    config: RunConfig,
+    clients: int,
+    folder: Path,
+    console: Console,
+    client_gpus: float,
+    stop_within: float,
 ) -> int:
     from fcit_app.config import flatten
     from fcit_app.launch import find_app_dir, run_app
@@ -213,6 +231,7 @@ def _run_federated(
         console,
         parallel=config.clients_per_round,
         client_gpus=client_gpus,
+        stop_within=stop_within,
     )
 
 

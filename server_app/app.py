@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from fcit_app.config import RunConfig, flatten, parse, relative_paths, resolve_p
 from fcit_app.data.catalogue import never_trained
 from fcit_app.data.lesson import lesson_text
 from fcit_app.data.stages import Stage, make_stages, tasks_seen
-from fcit_app.errors import reason_of
+from fcit_app.errors import RunFolderError, reason_of
 from fcit_app.preflight import foreseen
 from fcit_app.runs import (
     RESUME,
@@ -24,9 +24,11 @@ from fcit_app.runs import (
     check_free,
     describe_environment,
     events_that_stand,
+    how_to_go_on,
     locked,
     make_result,
 )
+from fcit_app.runs.stop import forget_stop
 from fcit_app.runs.token_book import TokenBook
 from fcit_app.tracking import tracked
 from server_app.journal import LOGGER, Journal
@@ -39,6 +41,7 @@ from server_app.private_tasks import not_evaluated, private_facts, with_private_
 from server_app.quarantine import in_words, quarantined
 from server_app.resume import open_run, same_clients, same_data
 from server_app.skipped import tell_of_test_samples
+from server_app.stop import RunStopped, stop_if_asked
 from strategies.aggregators import check_aggregator
 
 if TYPE_CHECKING:  # they import torch
@@ -93,6 +96,8 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
     if folder is None:
         folder = RunFolder.create(config.out, flatten(config), describe_environment())
         held.enter_context(locked(folder.path, "run"))
+    forget_stop(folder.path)
+    held.callback(forget_stop, folder.path)
     folder.ledger.cut_torn_line()
     LOGGER.info("The run's folder is %s", folder.path)
     held.enter_context(tracked(folder, config.tracking))
@@ -100,8 +105,14 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
     if config.federated:
         try:
             run_federated(grid, nodes, config, folder, journal, saved, accepted)
+        except RunStopped:
+            journal.write("run-stopped")
+            LOGGER.info(how_to_go_on(folder.path, deployed=True))
+            return
         except Exception as error:
-            journal.write("run-failed", reason=reason_of(error))
+            with suppress(RunFolderError):  # what is full or read-only is the error itself
+                journal.write("run-failed", reason=reason_of(error))
+            LOGGER.info(how_to_go_on(folder.path, deployed=True))
             raise
     else:
         from fcit_app.reference import run_reference
@@ -144,6 +155,8 @@ def run_federated(
     ------
     FcitError
         If the run cannot go on; says why and how to mend it.
+    RunStopped
+        If somebody has asked the run to stop; it is saved as of its latest step.
     """
     # Only now: they import torch and matplotlib.
     from fcit_app.data.fingerprint import data_fingerprint
@@ -251,12 +264,15 @@ def _run_stages(
             journal.write("stage-started", stage=stage.number, tasks=list(stage.tasks), **lessons)
         for number in range(1, config.rounds + 1):
             if not done.covers(stage.number, number):
+                stop_if_asked(folder)
                 save = partial(checkpoint.save, stage=stage, number=number)
                 arrays = federation.train_round(arrays, stage, number, save)
         if federation.wants_finish and not done.covers(stage.number, FINISHED):
+            stop_if_asked(folder)
             arrays = federation.finish_stage(arrays, stage)
             checkpoint.save(arrays, stage, config.rounds, FINISHED)
         if not done.covers(stage.number, EVALUATED):
+            stop_if_asked(folder)
             analysis = learning.evaluate(
                 arrays,
                 stage,

@@ -36,7 +36,8 @@ def open_run(config: RunConfig) -> tuple[RunFolder, SavedState | None, list[str]
     Raises
     ------
     RunFolderError
-        If it is no run folder, no state is whole, or anything differs that may not.
+        If it is no run folder, no state is whole, its ledger is damaged, or anything differs that
+        may not.
     """
     folder = RunFolder(Path(config.resume))
     saved = folder.read_state() if folder.has_state else None
@@ -45,6 +46,8 @@ def open_run(config: RunConfig) -> tuple[RunFolder, SavedState | None, list[str]
             f"The state in {folder.path} was saved by a version that could not go on with a run. "
             "Begin another run with --out."
         )
+    if folder.ledger.path.is_file():
+        folder.ledger.read()  # what is damaged is told before hours of work, not after them
     found = config_differences(flatten(parse(folder.read_config())), flatten(config))
     found += environment_differences(folder.read_environment(), describe_environment())
     for what in saved.meta[RESUME]["lost"] if saved else ():

@@ -56,7 +56,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_LONGEST = ("deployment", "end_to_end")
+_LONGEST = ("deployment", "end_to_end", "kill")
 """Folders whose files take minutes: begun first, so that no process works on alone at the end."""
 
 

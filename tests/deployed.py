@@ -143,7 +143,7 @@ class Federation:
         assert command.wait(seconds) == 0, command.text()
         return command
 
-    def start_superlink(self) -> Command:
+    def start_superlink(self, name: str = "superlink") -> Command:
         if self.secure:
             text = self.page(block("sh", "make-certificates.sh /srv/fcit"))
             self.run("certificates", text)
@@ -156,7 +156,7 @@ class Federation:
         if not self.secure:
             connection = re.sub("root-certificates.*", "insecure = true", connection)
         (self.folder / "flwr" / "config.toml").write_text(connection)
-        link = self.start("superlink", text)
+        link = self.start(name, text)
         wait_until(partial(link.says, "Uvicorn running on"), link, 500)
         return link
 
@@ -191,12 +191,12 @@ class Federation:
             wait_until(partial(node.says, "SuperNode ID:"), node, 500)
         return nodes
 
-    def start_run(self, settings: dict[str, object]) -> Command:
+    def start_run(self, settings: dict[str, object], name: str = "run") -> Command:
         """The page's `flwr run`, with other settings."""
         given = " ".join(f"{key}={value!r}" for key, value in settings.items())
         text = self.page(block("sh", "flwr run . federation"))
         text = re.sub(r'--run-config ".*"', f'--run-config "{given}"', text)
-        return self.start("run", text)
+        return self.start(name, text)
 
     def close(self) -> None:
         """End whatever still lives."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
+
+from fcit_app.launch.processes import MARK_VARIABLE
+from fcit_app.workers import lives
 
 BIN = Path(sys.executable).parent
 
@@ -17,15 +20,29 @@ MARK = "FCIT_TEST"
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Living processes that carry a test's mark."""
-    found = []
+    """Living processes that carry a test's mark, and what descends from them.
+
+    Ray's own carry it no more: with their titles they overwrite what they were started with.
+    """
+    found: dict[psutil.Process, None] = {}
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            if process.environ().get(MARK) == mark:
+                found |= dict.fromkeys([process, *process.children(recursive=True)])
         except (psutil.Error, OSError):
             continue
-    return found
+    return [process for process in found if lives(process)]
+
+
+def private_homes(processes: Iterable[psutil.Process]) -> set[Path]:
+    """Folders that ``fcit run`` made for Flower's processes, and removes unless it is killed."""
+    found = set()
+    for process in processes:
+        try:
+            found.add(process.environ().get(MARK_VARIABLE, ""))
+        except (psutil.Error, OSError):
+            continue
+    return {Path(home) for home in found if home}
 
 
 def run_marked(

@@ -39,9 +39,10 @@ class Display:
         # Of a run that goes on, what has been and how it ended is no news.
         for _ in self._new_lines():
             pass
-        self.progress.failure = None
+        self.progress.failure, self.progress.stopped = None, False
         self._bar: Progress | None = None
         self._task = TaskID(0)
+        self._ticking = threading.Lock()
         if console.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
@@ -78,6 +79,10 @@ class Display:
 
     def tick(self) -> None:
         """Show new events; without a terminal, at least every ``HEARTBEAT`` seconds a line."""
+        with self._ticking:
+            self._tick()
+
+    def _tick(self) -> None:
         for line in self._new_lines():
             self._say(line)
         left = self._left()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from fcit_app.config import Scalar
-from fcit_app.errors import RunError
+from fcit_app.errors import RunError, RunFolderError
 from fcit_app.launch.cause import cause_of, last_lines
 from fcit_app.launch.display import Display, follow
-from fcit_app.launch.signals import Interruption, watch_signals
+from fcit_app.launch.signals import watch_signals
+from fcit_app.launch.stopping import WITHIN, Stopping
 from fcit_app.launch.superlink import CONNECTION, SuperLink, private_superlink
-from fcit_app.runs.folder import LOG_NAME, writing
+from fcit_app.runs.disk import check_writable, keeping, writing
+from fcit_app.runs.folder import LOG_NAME
 from fcit_app.workers import usable_cores
 
 HEALTHY_WITHIN = 60.0
@@ -33,6 +36,9 @@ ANSWER_WITHIN = 20.0
 REPORT_WITHIN = 15.0
 """Seconds from the end of the simulation process to the end of its log, if it ended well."""
 
+_STOPPED = "stopped"
+"""What is given as the status of a run that a signal or a request has ended."""
+
 _RUN_ID = re.compile(r"Successfully started run (\d+)")
 
 
@@ -44,6 +50,7 @@ def run_app(
     console: Console,
     parallel: int | None = None,
     client_gpus: float = 0.0,
+    stop_within: float = WITHIN,
 ) -> int:
     """Run the app in a simulation and show its progress.
 
@@ -65,11 +72,15 @@ def run_app(
         but two even on one core.
     client_gpus : float
         GPUs of each client that trains, or a share of one; 0 hides all GPUs from the clients.
+    stop_within : float
+        Seconds that a run has to stop by itself after the first signal; a second one ends it at
+        once, as does the first before there is a run.
 
     Returns
     -------
     int
-        0 if the run completed, 1 if it failed, 128 + n after signal n (Ctrl-C: 130).
+        0 if the run completed, 1 if it failed, 128 + n if it was stopped by signal n (Ctrl-C: 130),
+        or by ``fcit stop``, which counts as SIGTERM.
 
     Raises
     ------
@@ -80,7 +91,7 @@ def run_app(
     """
     out = out.resolve()
     log = out / LOG_NAME
-    with writing(out):
+    with keeping(out) if (out / "config.json").is_file() else writing(out):
         out.mkdir(parents=True, exist_ok=True)
         log.write_bytes(b"")
     workers = _workers(clients, parallel)
@@ -89,23 +100,35 @@ def run_app(
         follow(console, out / "ledger.jsonl", "starting Flower") as display,
         private_superlink(app_dir) as superlink,
     ):
-        run = _Run(superlink, display, interruption, log)
+        stopping = Stopping(interruption, out, stop_within, display.waiting)
+        run = _Run(superlink, display, stopping, log)
         status, details = run.go(app_dir.resolve(), run_config, clients, workers, client_gpus)
-        if interruption:
+        if status == _STOPPED:
             display.waiting("stopping: ending the simulation and Flower")
-    if interruption:
+    if status == _STOPPED and display.progress.finished:
+        return 0  # it was done before it could be stopped
+    if status == _STOPPED:
         console.print("[yellow]Stopped.[/yellow] Nothing of the run is left running.")
-        return 128 + interruption.number
+        return 128 + (interruption.number or signal.SIGTERM)
     if status == "finished:completed":
         return 0
     text = log.read_text("utf-8", errors="replace")
-    cause = display.progress.failure or cause_of(text)
+    cause = display.progress.failure or _refusal(out) or cause_of(text)
     if details.rpartition("exception: ")[2] not in cause:
         cause = f"{cause}\n{details}".strip()
     console.print(f"[bold red]The run failed[/bold red] ({escape(status)}).")
     console.print(escape(cause or last_lines(text)), highlight=False, soft_wrap=True)
     console.print(f"Full log: {escape(str(log))}", soft_wrap=True)
     return 1
+
+
+def _refusal(out: Path) -> str:
+    """Say that the run's disk is full or read-only, which ledger and log then cannot tell."""
+    try:
+        check_writable(out)
+    except RunFolderError as error:
+        return str(error)
+    return ""
 
 
 def _workers(clients: int, parallel: int | None) -> int:
@@ -118,11 +141,11 @@ class _Run:
     """One pass from starting Flower to the run's final status."""
 
     def __init__(
-        self, superlink: SuperLink, display: Display, interruption: Interruption, log: Path
+        self, superlink: SuperLink, display: Display, stopping: Stopping, log: Path
     ) -> None:
         self._superlink = superlink
         self._display = display
-        self._interruption = interruption
+        self._stopping = stopping
         self._log = log
 
     def go(
@@ -135,8 +158,8 @@ class _Run:
     ) -> tuple[str, str]:
         """Start, submit, wait; return Flower's final status and its details."""
         self._start()
-        if self._interruption:
-            return "interrupted", ""
+        if self._stopping.at_once():
+            return _STOPPED, ""
         overrides = self._superlink.home / "run-config.toml"
         overrides.write_text(_toml(run_config), encoding="utf-8")
         self._display.waiting("sending the app to Flower")
@@ -156,8 +179,9 @@ class _Run:
             self._log,
         )
         problem = self._watch(stream)
-        if self._interruption:
-            return "interrupted", ""
+        self._display.tick()
+        if self._stopping.at_once() or self._display.progress.stopped:
+            return _STOPPED, ""
         found = _RUN_ID.search(self._log.read_text("utf-8", errors="replace"))
         if found is None:
             text = last_lines(self._log.read_text("utf-8", errors="replace"))
@@ -172,7 +196,7 @@ class _Run:
         for attempt in (1, 2, 3):
             self._superlink.start()
             end = time.monotonic() + HEALTHY_WITHIN
-            while not self._interruption and not self._superlink.has_ended():
+            while not self._stopping.at_once() and not self._superlink.has_ended():
                 if self._superlink.is_healthy():
                     return
                 if time.monotonic() > end:
@@ -181,7 +205,7 @@ class _Run:
                         f"{self._superlink_log()}"
                     )
                 self._pause()
-            if self._interruption:
+            if self._stopping.at_once():
                 return
             if attempt == 3:
                 raise RunError(f"Flower's SuperLink does not start:\n{self._superlink_log()}")
@@ -190,7 +214,7 @@ class _Run:
         """Wait for the log stream to end; return what went wrong with it, if anything."""
         sent = time.monotonic()
         began, gone_since = False, None
-        while stream.poll() is None and not self._interruption:
+        while stream.poll() is None and not self._stopping.at_once():
             self._pause()
             now = time.monotonic()
             running = bool(self._superlink.family.named("flwr-simulation"))
@@ -217,10 +241,12 @@ class _Run:
                 ["flwr", "list", CONNECTION, "--run-id", run_id, "--format", "json"], answer
             )
             end = time.monotonic() + ANSWER_WITHIN
-            while question.poll() is None and not self._interruption and time.monotonic() < end:
+            while (
+                question.poll() is None and not self._stopping.at_once() and time.monotonic() < end
+            ):
                 self._pause()
-            if self._interruption:
-                return "interrupted", ""
+            if self._stopping.at_once():
+                return _STOPPED, ""
             if question.poll() is None:
                 question.kill()
                 question.wait()

@@ -12,10 +12,19 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Interruption:
-    """Which signal has asked us to stop: its number, or 0."""
+    """Which signal has asked us to stop.
+
+    Attributes
+    ----------
+    number : int
+        The first signal's; 0 before there is one.
+    count : int
+        How many there have been.
+    """
 
     def __init__(self) -> None:
         self.number = 0
+        self.count = 0
 
     def __bool__(self) -> bool:
         """Whether there was a signal."""
@@ -39,6 +48,7 @@ def watch_signals(interrupt: bool = False) -> Iterator[Interruption]:
     def remember(number: int, frame: FrameType | None) -> None:
         first = not interruption
         interruption.number = interruption.number or number
+        interruption.count += 1
         if first and interrupt:
             raise KeyboardInterrupt
 

@@ -23,7 +23,7 @@ from fcit_app.report.routing import activation, beyond_accuracy, skills
 from fcit_app.report.style import STYLE
 from fcit_app.report.table import cost_line
 from fcit_app.runs.atomic import write_bytes
-from fcit_app.runs.folder import writing
+from fcit_app.runs.disk import writing
 
 _TITLE = "Federated continual instruction tuning"
 

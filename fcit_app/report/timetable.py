@@ -13,7 +13,7 @@ from fcit_app.data.catalogue import CAPABILITIES, task
 from fcit_app.data.lesson import Lesson, tasks_in
 from fcit_app.data.scenario import Scenario, Timetable
 from fcit_app.errors import ConfigError
-from fcit_app.runs.folder import writing
+from fcit_app.runs.disk import writing
 
 PICTURE_SUFFIXES: tuple[str, ...] = (".png", ".svg", ".pdf")
 _TERMINAL = dict(zip(CAPABILITIES, ("cyan", "yellow", "green", "magenta"), strict=True))

@@ -8,6 +8,7 @@ from fcit_app.runs.differences import (
     environment_differences,
     refuse,
 )
+from fcit_app.runs.disk import keeping, writing
 from fcit_app.runs.environment import describe_environment
 from fcit_app.runs.folder import (
     RESUME,
@@ -16,12 +17,12 @@ from fcit_app.runs.folder import (
     how_to_go_on,
     replacing,
     run_folders,
-    writing,
 )
 from fcit_app.runs.ledger import Ledger, events_that_stand, read_ledger
 from fcit_app.runs.lock import locked
 from fcit_app.runs.result import RunResult, make_result, read_result
 from fcit_app.runs.state_file import SavedState
+from fcit_app.runs.stop import ask_to_stop, is_running, stop_asked
 
 __all__ = [
     "RESUME",
@@ -31,6 +32,7 @@ __all__ = [
     "RunFolder",
     "RunResult",
     "SavedState",
+    "ask_to_stop",
     "check_free",
     "config_differences",
     "data_differences",
@@ -38,6 +40,8 @@ __all__ = [
     "environment_differences",
     "events_that_stand",
     "how_to_go_on",
+    "is_running",
+    "keeping",
     "locked",
     "make_result",
     "read_analysis",
@@ -46,5 +50,6 @@ __all__ = [
     "refuse",
     "replacing",
     "run_folders",
+    "stop_asked",
     "writing",
 ]

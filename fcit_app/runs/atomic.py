@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fcit_app.errors import RunFolderError
+from fcit_app.runs.disk import keeping
 
 
 def write_bytes(path: Path, content: bytes, before: Callable[[], object] = lambda: None) -> None:
@@ -22,15 +24,27 @@ def write_bytes(path: Path, content: bytes, before: Callable[[], object] = lambd
         All of it.
     before : Callable[[], object], optional
         Called when the new file is safe on disk, before it takes the old one's place.
+
+    Raises
+    ------
+    RunFolderError
+        If the disk is full, or not to be written to; what was there before is whole.
     """
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    before()
-    temporary.replace(path)
-    _sync_folder(path.parent)
+    with keeping(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            before()
+            temporary.replace(path)
+        except OSError:
+            # Nobody reads it, and on a full disk others need its room.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -58,7 +72,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunFolderError(f"{path} does not exist.") from None
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read as JSON: {error}") from error
+        raise RunFolderError(
+            f"{path} cannot be read as JSON: {error}. Put it right, or copy it from a backup."
+        ) from error
     if not isinstance(content, dict):
         raise RunFolderError(f"{path} holds no JSON object.")
     return content

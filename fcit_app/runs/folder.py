@@ -15,11 +15,20 @@ from fcit_app.errors import RunFolderError
 from fcit_app.runs.analysis import FILE as ANALYSIS_FILE
 from fcit_app.runs.analysis import RunAnalysis
 from fcit_app.runs.atomic import read_json, write_json
+from fcit_app.runs.disk import keeping, writing
 from fcit_app.runs.ledger import Ledger
 from fcit_app.runs.lock import NAME as LOCK_NAME
 from fcit_app.runs.lock import check_unlocked
 from fcit_app.runs.result import RunResult, read_result
-from fcit_app.runs.state_file import SavedState, put_right, read_state, write_state
+from fcit_app.runs.state_file import (
+    NEWEST,
+    PREVIOUS,
+    SavedState,
+    put_right,
+    read_state,
+    write_state,
+)
+from fcit_app.runs.stop import NAME as STOP_NAME
 from fcit_app.runs.token_book import FOLDER as TOKENS
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,6 +61,7 @@ _NAMES = frozenset(
         TOKENS,
         TRACKING,
         LOCK_NAME,
+        STOP_NAME,
     }
 )
 
@@ -132,7 +142,7 @@ class RunFolder:
     def predictions_file(self, stage: int) -> Path:
         """Path of the answers that the evaluation after a stage (0: before the first) keeps."""
         folder = self.path / PREDICTIONS
-        with writing(folder):
+        with keeping(folder):
             folder.mkdir(exist_ok=True)
         return folder / f"stage-{stage:02d}.jsonl"
 
@@ -150,9 +160,15 @@ class RunFolder:
         meta : Mapping
             JSON; travels inside the safetensors file, so that arrays and meta cannot be of two
             rounds, and lies readable in ``round.json`` beside it (but for its key ``resume``).
+
+        Raises
+        ------
+        RunFolderError
+            If it cannot be written; the state before it is whole.
         """
         state = self.path / "state"
-        state.mkdir(exist_ok=True)
+        with keeping(state):
+            state.mkdir(exist_ok=True)
         write_state(state, arrays, meta)
         write_json(state / "round.json", {k: v for k, v in meta.items() if k != RESUME})
 
@@ -191,21 +207,6 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """Read what the run was begun with, see ``describe_environment``."""
         return read_json(self.path / "environment.json")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say what to do where the system refuses to write.
-
-    Raises
-    ------
-    RunFolderError
-        Instead of any ``OSError`` inside.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error}. Choose another --out.") from error
 
 
 def check_free(path: Path) -> None:
@@ -259,23 +260,31 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def how_to_go_on(path: Path) -> str:
+def how_to_go_on(path: Path, deployed: bool = False) -> str:
     """Say how far a run that has stopped was saved, and how to go on with it; empty if it cannot.
 
     Parameters
     ----------
     path : Path
         Where its folder is, if it came so far.
+    deployed : bool
+        Whether it may be a deployment's, which is resumed by ``flwr run``.
     """
     if not (path / "config.json").is_file() or (path / "result.json").is_file():
         return ""
     go_on = f"`fcit run --resume {shlex.quote(str(path))}`"
-    place = path / "state" / "round.json"
-    if not place.is_file():
+    if deployed:
+        go_on += f" (a deployment: the same `flwr run` with resume='{path}' instead of out)"
+    state = path / "state"
+    if not (state / NEWEST).is_file() and not (state / PREVIOUS).is_file():
         return f"No round had been saved; {go_on} begins it anew."
-    meta = read_json(place)
-    step = ", evaluated" if meta.get("step") == "evaluated" else ""
-    return f"Saved up to stage {meta['stage']}, round {meta['round']}{step}; go on with {go_on}."
+    try:
+        meta = read_json(state / "round.json")
+        step = ", evaluated" if meta.get("step") == "evaluated" else ""
+        place = f"Saved up to stage {meta['stage']}, round {meta['round']}{step}"
+    except (RunFolderError, KeyError):  # it is for reading only: the state is beside it
+        place = "The last steps are saved"
+    return f"{place}; go on with {go_on}."
 
 
 @contextmanager

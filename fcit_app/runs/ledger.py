@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcit_app.errors import RunFolderError
+from fcit_app.runs.disk import keeping
 
 
 class Ledger:
@@ -31,11 +32,21 @@ class Ledger:
         ------
         TypeError, ValueError
             If a field is not JSON, or a number is not finite; nothing is written then.
+        RunFolderError
+            If the line cannot be written; nothing of it is there then.
         """
         entry = {"time": round(time.time(), 3), "event": event, **fields}
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with keeping(self.path), self.path.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            rest = f"{line}\n".encode()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                # On a full disk part of it may fit; the next line would be appended to that.
+                file.truncate(end)
+                raise
 
     def count(self) -> int:
         """How many events there are."""
@@ -44,9 +55,11 @@ class Ledger:
     def cut_torn_line(self) -> None:
         """Remove what a crash has left of a line, so that the next event has a line of its own."""
         if self.path.is_file():
-            whole = self.path.read_bytes().rfind(b"\n") + 1
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
+            content = self.path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                with keeping(self.path), self.path.open("r+b") as file:
+                    file.truncate(whole)
 
     def read(self) -> list[dict[str, Any]]:
         """All events so far, see ``read_ledger``."""
@@ -73,7 +86,11 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
         try:
             events.append(json.loads(line))
         except ValueError as error:
-            raise RunFolderError(f"{path}, line {number} is damaged: {error}") from error
+            raise RunFolderError(
+                f"{path}, line {number} is damaged: {error}. Put it right, or write "
+                '{"time": 0, "event": "damaged"} in its place; the saved state does not depend '
+                "on it."
+            ) from error
     return events
 
 

@@ -6,12 +6,13 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from fcit_app.errors import RunFolderError
+from fcit_app.runs.disk import how_to_mend
 
 NAME = ".lock"
 """File that is locked, and says who has it; a killed process leaves it behind, unlocked."""
@@ -49,8 +50,29 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {_host()}: {doing}\n".encode(), 0)
         yield
     finally:
-        (folder / NAME).unlink(missing_ok=True)  # while it is still ours
+        with suppress(OSError):  # on a disk that has become read-only; the file alone means nothing
+            (folder / NAME).unlink()  # while it is still ours
         os.close(descriptor)  # and with it the lock
+
+
+def holder_of(folder: Path) -> str:
+    """Say who holds a folder's lock and what for: ``process 7 on host: run``; empty if nobody."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        if _LOCKS is None:
+            return ""
+        _LOCKS.flock(descriptor, _LOCKS.LOCK_SH | _LOCKS.LOCK_NB)
+    except BlockingIOError:
+        return _told(descriptor)
+    except OSError:
+        return ""
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def check_unlocked(folder: Path) -> None:
@@ -61,7 +83,7 @@ def check_unlocked(folder: Path) -> None:
 
 
 def is_held(folder: Path) -> bool | None:
-    """Say whether a process works in the folder, without ever being in its way.
+    """Say whether a process holds a folder's lock.
 
     Returns
     -------
@@ -77,16 +99,10 @@ def is_held(folder: Path) -> bool | None:
         return False
     except OSError:
         return None
-    found = re.match(r"process (\d+) on (.*): ", said)
-    if found is None or found[2] != _host():
+    host = re.match(r"process \d+ on (.*): ", said)
+    if host is not None and host[1] != _host():
         return None
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, and alive
-    return True
+    return bool(holder_of(folder))
 
 
 def _taken(folder: Path) -> int:
@@ -96,16 +112,16 @@ def _taken(folder: Path) -> int:
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunFolderError(f"{file} cannot be written: {error}.") from error
+            mend = f"{how_to_mend(error)}, then try again."
+            raise RunFolderError(f"{file} cannot be written: {error}. {mend}") from error
         try:
             _LOCKS.flock(descriptor, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            who, _, doing = _told(descriptor).partition(": ")
             os.close(descriptor)
-            who, _, doing = (holder or "another process: written to").partition(": ")
             raise RunFolderError(
-                f"{folder} is being {doing} by {who}. Wait until it has ended, or stop it; then "
-                "try again."
+                f"{folder} is being {doing} by {who}. Wait until it has ended, or stop it (a "
+                "run: `fcit stop`); then try again."
             ) from None
         except OSError as error:
             os.close(descriptor)
@@ -116,6 +132,12 @@ def _taken(folder: Path) -> int:
         if file.is_file() and os.path.samestat(os.fstat(descriptor), file.stat()):
             return descriptor
         os.close(descriptor)
+
+
+def _told(descriptor: int) -> str:
+    """Read what the lock's holder has said of itself."""
+    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+    return holder or "another process: written to"
 
 
 def _host() -> str:

@@ -17,12 +17,15 @@ class RunProgress:
         Whether the run has said that it finished.
     failure : str or None
         Why the run failed, if it said so.
+    stopped : bool
+        Whether the run has stopped because it was asked to.
     """
 
     def __init__(self, phase: str = "starting") -> None:
         self.phase = phase
         self.finished = False
         self.failure: str | None = None
+        self.stopped = False
         self._stages: list[str] = []
         self._columns: list[int] = []
         self._rounds = 0
@@ -118,7 +121,7 @@ class RunProgress:
 
     def _on_run_resumed(self, event: Mapping[str, Any]) -> str:
         self._on_run_started(event)
-        self.failure = None
+        self.failure, self.stopped = None, False
         self._stage, number = int(event.get("stage", 0)), int(event.get("round", 0))
         self._rounds_done = max(0, self._stage - 1) * self._rounds + number
         self._evaluations_done = max(0, self._stage - (event.get("step") != "evaluated"))
@@ -257,6 +260,11 @@ class RunProgress:
         self.failure = str(event.get("reason") or "no reason given")
         self.phase = "failed"
         return f"failed: {self.failure}"
+
+    def _on_run_stopped(self, event: Mapping[str, Any]) -> str:
+        self.stopped = True
+        self.phase = "stopped, as it was asked to"
+        return self.phase
 
     def _on_note(self, event: Mapping[str, Any]) -> str:
         return str(event.get("text", ""))

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from fcit_app.arrays import Array, Arrays
 from fcit_app.errors import RunFolderError
 from fcit_app.runs.atomic import write_bytes
+from fcit_app.runs.disk import keeping
 
 FOLDER = "tokens"
 _FORMAT = "fcit-tokens-1"
@@ -94,7 +95,8 @@ class TokenBook:
         arrays |= {names[client]: np.array(tokens[client][0]) for client in names}
         used = {name: arrays[name] for entry in rounds for name in entry.counts}
         facts = {"format": _FORMAT, "rounds": json.dumps([asdict(entry) for entry in rounds])}
-        self._folder.mkdir(exist_ok=True)
+        with keeping(self._folder):
+            self._folder.mkdir(exist_ok=True)
         write_bytes(self._file(stage), save(used, metadata=facts))
 
     def read(self) -> tuple[list[KeptRound], dict[tuple[int, str], Array]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fcit_app.errors import ConfigError
-from fcit_app.runs.folder import TRACKING, RunFolder, writing
+from fcit_app.runs.disk import writing
+from fcit_app.runs.folder import TRACKING, RunFolder
 from fcit_app.runs.ledger import LedgerTail, events_that_stand
 from fcit_app.tracking.scalars import Scalar, Scalars
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from app_runs import serve
 from deployed import SMALL, finished, wait_until
+from in_process_grid import InProcessGrid
+from same_runs import everything
 
-from fcit_app.runs import RunFolder
+from client_app.app import app as client_app
+from fcit_app.runs import RunFolder, events_that_stand
 
 
 def test_tls_alone(federation, tmp_path):
@@ -15,8 +19,11 @@ def test_tls_alone(federation, tmp_path):
     assert finished(secure, tmp_path / "run", settings).has_result
 
 
-def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path):
-    """Insecure: its successor has another node number, and is the same client."""
+def test_a_supernode_and_then_the_superlink_are_killed_in_mid_run(federation, tmp_path):
+    """Insecure: a SuperNode's successor has another node number, and is the same client.
+
+    The run ends with its SuperLink; its successor has the database, and the run is resumed there.
+    """
     plain = federation("insecure", secure=False, authenticated=False, clients=2)
     link = plain.start_superlink()
     nodes = plain.start_nodes()
@@ -24,11 +31,11 @@ def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path)
     two_stages = {"tasks": "imagenet-r,figureqa", "method": "finetune", "clients-per-round": 2}
     run = plain.start_run({**SMALL, **two_stages, "out": str(out)})
 
-    def happened(event: str) -> bool:
+    def happened(event: str, stage: int) -> bool:
         path = out / "ledger.jsonl"
-        return path.is_file() and f'"event": "{event}"' in path.read_text()
+        return path.is_file() and f'"event": "{event}", "stage": {stage}' in path.read_text()
 
-    wait_until(lambda: happened("round-finished"), run, 900)
+    wait_until(lambda: happened("round-finished", 1), run, 900)
     # The server now evaluates. It is held there until the successor is connected: on a slow machine
     # that might take longer, and the test would wait a minute for a message to the dead node.
     (server,) = [p for p in link.living() if "flwr-serverapp" in " ".join(p.cmdline())]
@@ -38,11 +45,25 @@ def test_a_supernode_that_is_killed_and_returns_in_mid_run(federation, tmp_path)
     wait_until(lambda: successor.says("SuperNode ID:"), successor, 500)
     server.resume()
 
-    assert run.wait(900) == 0, run.text()
+    wait_until(lambda: happened("round-started", 2), run, 900)
+    (superlink,) = [p for p in link.living() if "/flower-superlink" in " ".join(p.cmdline())]
+    superlink.kill()
+    assert link.wait(60) == 1
+    assert "flower-superlink has ended" in link.text()
+    assert link.living() == []
+    run.kill()
+    assert not (out / "result.json").exists()
+
+    plain.start_superlink("superlink-again")
+    again = plain.start_run({**SMALL, **two_stages, "resume": str(out)}, "resumed")
+    assert again.wait(900) == 0, again.text()
     folder = RunFolder(out)
-    assert folder.has_result, run.text()[-6000:]
-    events = folder.ledger.read()
+    assert folder.has_result, again.text()[-6000:]
+    events = events_that_stand(folder.ledger.read())
     replied = [(e["stage"], e["client"]) for e in events if e["event"] == "client-replied"]
     assert sorted(replied) == [(1, 0), (1, 1), (2, 0), (2, 1)]
-    notes = [event["text"] for event in events if event["event"] == "note"]
+    notes = [event.get("text") for event in folder.ledger.read()]
     assert "client 1 is back under another node number" in notes
+    whole = {**folder.read_config(), "out": str(tmp_path / "whole"), "resume": ""}
+    serve(whole, InProcessGrid(client_app, 2, run_config=whole))
+    assert everything(folder) == everything(RunFolder(tmp_path / "whole"))

@@ -67,6 +67,14 @@ def main(grid, context):
     while len(nodes := list(grid.get_node_ids())) < 3:
         time.sleep(0.1)
     tell("round-started", stage=1, round=1, participants=[0, 1, 2])
+    if mode == "patient":
+        from fcit_app.runs import locked, stop_asked
+        with locked(out, "run"):
+            tell("note", text="the round takes its time")
+            while not stop_asked(out):
+                time.sleep(0.1)
+        tell("run-stopped")
+        return
     if mode == "bad":
         raise ValueError("the toy cannot\\ngo on")
     config = ConfigRecord({"seconds": 300.0 if mode == "endless" else 0.3})

@@ -16,7 +16,7 @@ import fcit_app.launch
 from fcit_app import cli
 from fcit_app.config import flatten, parse
 from fcit_app.errors import DataError, RunError
-from fcit_app.runs import RunFolder, make_result
+from fcit_app.runs import RunFolder, locked, make_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,9 @@ def federation(monkeypatch):
     """Stand in for Flower: write the run folder that a run would leave, and note the call."""
     calls: list[dict] = []
 
-    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, code=0):
+    def run_app(
+        app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, code=0, **rest
+    ):
         calls.append({"config": parse(run_config), "clients": clients, "parallel": parallel})
         folder = RunFolder.create(out, run_config, {})
         folder.write_result(make_result(calls[-1]["config"], tasks=["dvqa"], last=50.0))
@@ -229,7 +231,7 @@ def stopped_run(path, **changes):
 def test_a_resumed_run_keeps_its_settings_and_clients(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0):
+    def run_app(app_dir, run_config, clients, out, console, parallel=None, client_gpus=0.0, **rest):
         calls.append((parse(run_config), clients, out))
         return 130
 
@@ -251,6 +253,17 @@ def test_a_resumed_run_keeps_its_settings_and_clients(monkeypatch, tmp_path, cap
     assert fcit(monkeypatch, *arguments, "--set", "seed=4") == 2
     assert "seed was 3 and is 4" in capsys.readouterr().err
     assert len(calls) == 2
+
+
+def test_a_run_that_goes_on_is_not_resumed(federation, monkeypatch, tmp_path, capsys):
+    """As when `fcit run` alone was killed, and its simulation works on."""
+    folder = stopped_run(tmp_path / "r")
+    with locked(folder.path, "run"):
+        assert fcit(monkeypatch, "run", "--resume", str(folder.path)) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "is being run by process" in told
+    assert "or stop it (a run: `fcit stop`)" in told
+    assert not federation
 
 
 def test_a_finished_run_has_nothing_left_to_do(federation, monkeypatch, tmp_path, capsys):

@@ -14,6 +14,7 @@ from rich.console import Console
 from fcit_app.errors import RunFolderError
 from fcit_app.launch import flower, run_app
 from fcit_app.launch.signals import Interruption
+from fcit_app.launch.stopping import Stopping
 
 
 class DeafSuperLink:
@@ -37,7 +38,8 @@ def test_a_question_that_is_never_answered_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(flower, "ANSWER_WITHIN", 0.1)
     superlink = DeafSuperLink(tmp_path)
     with flower.Display(Console(quiet=True), tmp_path / "ledger.jsonl") as display:
-        run = flower._Run(superlink, display, Interruption(), tmp_path / "log")
+        stopping = Stopping(Interruption(), tmp_path, 60, display.waiting)
+        run = flower._Run(superlink, display, stopping, tmp_path / "log")
         status, details = run._status("7")
     assert status == "unknown"
     assert "flwr list" in details
@@ -52,10 +54,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pair(launch):
-    """A good and a bad run side by side: neither may disturb the other."""
-    runs = {"good": launch("good"), "bad": launch("bad")}
+def runs(launch):
+    """A good run, a bad one and one that gets a signal side by side: none disturbs another."""
+    runs = {mode: launch(mode) for mode in ("good", "bad", "patient")}
+    ledger = runs["patient"].out / "ledger.jsonl"
+    asked = False
     while any(run.process.poll() is None for run in runs.values()):
+        if not asked and ledger.is_file() and "takes its time" in ledger.read_text():
+            runs["patient"].process.send_signal(signal.SIGTERM)
+            asked = True
         for run in runs.values():
             run.watch()
         time.sleep(0.3)
@@ -70,8 +77,8 @@ def assert_nothing_left(run) -> None:
     assert not Path(homes[0]).parent.exists()
 
 
-def test_a_good_run(pair):
-    run = pair["good"]
+def test_a_good_run(runs):
+    run = runs["good"]
     assert run.process.returncode == 0, run.text()
     text = run.text()
     assert "toy started · 1 stage · 1 round each · 3 clients" in text
@@ -85,8 +92,8 @@ def test_a_good_run(pair):
     assert_nothing_left(run)
 
 
-def test_a_failing_run_says_why(pair):
-    run = pair["bad"]
+def test_a_failing_run_says_why(runs):
+    run = runs["bad"]
     assert run.process.returncode == 1
     text = run.text()
     assert "The run failed" in text
@@ -94,6 +101,16 @@ def test_a_failing_run_says_why(pair):
     assert "toy/server.py" in text
     assert "site-packages/flwr" not in text
     assert str(run.out / "flower.log") in text
+    assert_nothing_left(run)
+
+
+def test_a_run_that_gets_a_signal_may_finish_its_round(runs):
+    run = runs["patient"]
+    assert run.process.returncode == 143, run.text()
+    text = run.text()
+    assert "stopping when the round under way is done, in 1:00 at the latest" in text
+    assert "stopped, as it was asked to" in text
+    assert "Nothing of the run is left running" in text
     assert_nothing_left(run)
 
 

@@ -120,6 +120,17 @@ def test_rejections_failures_and_notes_are_told():
     assert progress.consume(event("something-new", 1)) is None
 
 
+def test_a_run_that_was_asked_to_stop_is_no_failed_one():
+    progress = RunProgress()
+    for entry in list(a_run())[:4]:
+        progress.consume(entry)
+    assert progress.consume(event("run-stopped", 50)) == "stopped, as it was asked to"
+    assert (progress.stopped, progress.failure, progress.finished) == (True, None, False)
+    told = {"method": "disco", "stages": ["a"], "rounds": 2, "clients": 2, "step": "round"}
+    progress.consume(event("run-resumed", 60, stage=1, round=1, events=3, **told))
+    assert not progress.stopped
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (185, "3:05"), (3729, "1:02:09")]
 )

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from app_runs import events, run_config, serve
+from app_runs import altered, events, run_config, serve
 from flwr.serverapp.strategy import FedAvg
 from in_process_grid import InProcessGrid
+from same_runs import Stopped, everything, interrupted, resumed
 
 from client_app.app import app as client_app
 from fcit_app.errors import ConfigError, RunError, RunFolderError
-from fcit_app.runs import RESUME, RunFolder, events_that_stand
+from fcit_app.runs import RESUME, RunFolder, ask_to_stop, events_that_stand, stop_asked
 from fcit_app.runs import environment as provenance
 from fcit_app.runs.progress import RunProgress
 
@@ -35,54 +36,12 @@ SMALLEST = {"rounds": 2, "train__steps": 1, "data__test_samples": 2}
 STEPS = ["1 round 1", "1 round 2", "1 evaluated", "2 round 1", "2 round 2", "2 evaluated"]
 
 
-class Stopped(BaseException):
-    """As a signal or a power cut: nothing catches it."""
-
-
 class Forgetful(FedAvg):
     """Comes to hold what cannot be saved."""
 
     def aggregate_train(self, server_round, replies):
         self.buffer = object()
         return super().aggregate_train(server_round, replies)
-
-
-def interrupted(config, after, monkeypatch, grid=None):
-    """Begin a run and stop it right after a number of saves; the steps that were saved."""
-    save, saved = RunFolder.save_state, []
-
-    def stopping(self, arrays, meta):
-        save(self, arrays, meta)
-        step = f"{meta['stage']} {meta['step']}"
-        saved.append(f"{step} {meta['round']}" if meta["step"] == "round" else step)
-        if len(saved) == after:
-            raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_state", stopping)
-        if after is None:
-            return serve(config, grid), saved
-        with pytest.raises(Stopped):
-            serve(config, grid)
-    return RunFolder(config["out"]), saved
-
-
-def resumed(config, folder, grid=None, **changes):
-    given = {**config, "out": "", "resume": str(folder.path), **changes}
-    grid = grid or InProcessGrid(
-        client_app, [3, 1, 0, 4, 2], nodes=[77, 5, 923, 12, 400], run_config=given
-    )
-    serve({**given, "out": str(folder.path)}, grid)
-    return folder
-
-
-def everything(folder):
-    """All that a run leaves, but for seconds and the versions of what was written when."""
-    saved = folder.read_state()
-    arrays = {k: (str(a.dtype), a.shape, a.tobytes()) for k, a in saved.arrays.items()}
-    result = folder.read_result().model_dump()
-    del result["seconds"]
-    return arrays, result, (folder.path / "analysis.json").read_text()
 
 
 def copy_of(folder, target):
@@ -152,6 +111,28 @@ def test_stopped_twice(whole, tmp_path, monkeypatch):
     _, saved = interrupted(again, 3, monkeypatch)
     assert saved == STEPS[1:4]
     assert everything(resumed(mine, folder)) == everything(expected)
+
+
+@pytest.mark.parametrize("name", ["disco-fedavg", "ewc"])
+def test_asked_to_stop_it_finishes_the_round_and_goes_on_later(whole, tmp_path, name):
+    config, expected, _ = whole(name)
+    mine = {**config, "out": str(tmp_path / "run")}
+
+    def asks(client, message, reply):
+        if message.content["config"]["round"] == 2:
+            ask_to_stop(tmp_path / "run")
+        return reply
+
+    folder = serve(mine, InProcessGrid(altered(train=asks), 5, run_config=mine))
+    kinds = [event["event"] for event in folder.ledger.read()]
+    assert kinds[-2:] == ["round-finished", "run-stopped"]
+    assert kinds.count("round-finished") == 2
+    assert not {"run-failed", "stage-evaluated", "importance-gathered"} & set(kinds)
+    assert not folder.has_result
+    assert not stop_asked(folder.path)
+    (folder.path / "stop").touch()  # one that the run before did not live to see
+    assert everything(resumed(mine, folder)) == everything(expected)
+    assert not stop_asked(folder.path)
 
 
 def test_stopped_before_anything_was_saved(whole, tmp_path, monkeypatch):

@@ -154,7 +154,7 @@ def test_whether_a_run_lives(folder):
     lock.write_text(f"process {os.getpid()} on {socket.gethostname()}-elsewhere: run\n")
     assert is_held(folder.path) is None
     lock.write_text("")
-    assert is_held(folder.path) is None
+    assert is_held(folder.path) is False
 
 
 def test_the_command_looks_once_and_says_how_to_go_on(folder):
