@@ -38,7 +38,11 @@ class WandbTracker:
             config=dict(config),
             mode="offline",
             settings=wandb.Settings(
-                silent=True, console="off", disable_git=True, x_disable_stats=True
+                silent=True,
+                console="off",
+                disable_git=True,
+                x_disable_stats=True,
+                x_service_wait=300.0,  # its service starts slowly beside clients that train
             ),
         )
         self._step = 0

@@ -111,6 +111,9 @@ class ClientStates(dict[int, ClientState]):
             if state.doing == "trains":
                 state.doing = "late"  # since when it trains stays the question
 
+    def _on_run_stopped(self, event: Mapping[str, Any]) -> None:
+        self._nobody_trains(event)
+
     def _on_run_failed(self, event: Mapping[str, Any]) -> None:
         self._nobody_trains(event)
 

@@ -60,6 +60,8 @@ def state_in_words(run: WatchedRun, now: float) -> str:
     """One line: how the run stands, and what to do if it does not go on by itself."""
     if run.progress.failure is not None:
         return " ".join(filter(None, [f"failed: {run.progress.failure}", how_to_go_on(run.path)]))
+    if run.progress.stopped:
+        return " ".join(filter(None, ["stopped, as it was asked to.", how_to_go_on(run.path)]))
     if run.progress.finished:
         return f"finished · {run.path}"
     if run.alive is False:

@@ -57,8 +57,9 @@ class WatchedRun:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come: it has finished or failed, or its process is gone."""
-        ended = self.progress.finished or self.progress.failure is not None
+        """Whether nothing more will come: it has finished, stopped or failed, or its process is gone."""
+        told = self.progress
+        ended = told.finished or told.stopped or told.failure is not None
         return ended or self.alive is False
 
     def name_of(self, stage: int) -> str:

@@ -189,6 +189,15 @@ def test_it_follows_until_the_run_fails(folder):
     assert watching.returncode == 1
 
 
+def test_a_run_that_was_asked_to_stop(folder):
+    begin(folder)
+    folder.ledger.record("run-stopped", stage=1, round=1)
+    run = looked_at(folder)
+    assert run.over and not run.progress.finished
+    assert "stopped, as it was asked to" in state_in_words(run, 0.0)
+    assert {state.doing for state in run.clients.values()} == {"not drawn"}
+
+
 def test_no_run(tmp_path):
     with pytest.raises(RunFolderError, match="not a run folder"):
         WatchedRun(Path(tmp_path))
