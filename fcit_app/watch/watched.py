@@ -57,7 +57,7 @@ class WatchedRun:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come: it has ended in one way or the other, or its process has."""
+        """Whether nothing more will come: it has ended, in whatever way, or its process is gone."""
         told = self.progress
         ended = told.finished or told.stopped or told.failure is not None
         return ended or self.alive is False
