@@ -47,6 +47,7 @@ from fcit_app.model.adapters import is_adapter
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel, load_base
 from fcit_app.model.features import sample_features
+from fcit_app.model.prompt import fitting
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures, vision_features
 from fcit_app.train.loop import fit
@@ -91,6 +92,7 @@ class Worker:
             config = config.model_copy(update={"data": data})
         self.config = config
         self._method = load_method(config)
+        self._fitting: dict[tuple[int, int, int, Lesson], tuple[Sample, ...]] = {}
 
     @cached_property
     def _stages(self) -> tuple[Stage, ...]:
@@ -175,6 +177,17 @@ class Worker:
         DataError
             If there is no such stage or client.
         """
+        held = self._held(stage, client, clients, lesson)
+        data = self.config.data
+        if data.on_bad_sample != "skip" or not (data.root or self._own_task):
+            return held
+        asked = (stage, client, clients, lesson)
+        if asked not in self._fitting:  # tokenised once, though a round asks several times
+            self._fitting = {asked: fitting(self._base, held)}
+        return self._fitting[asked]
+
+    def _held(self, stage: int, client: int, clients: int, lesson: Lesson) -> tuple[Sample, ...]:
+        """All of a client's samples of a lesson, also those that are too long for the base."""
         learnt = self.lesson(stage, lesson)
         if not 0 <= client < clients:
             raise DataError(f"There is no client {client} among {clients} clients.")
@@ -189,13 +202,21 @@ class Worker:
 
         With ``data.on-bad-sample = skip``. A file that is dealt to several clients counts whole.
         """
-        self.samples(stage, client, clients, lesson)
+        kept = {sample.identifier for sample in self.samples(stage, client, clients, lesson)}
+        held = self._held(stage, client, clients, lesson)
+        long = [sample.identifier for sample in held if sample.identifier not in kept]
         if self._own_task:
             found = self._private_data.skipped
         else:
             learnt = self.lesson(stage, lesson)
             found = skipped_training(self._benchmark, {*learnt, *tasks_in(learnt)}, client)
-        return len(found), summary(found) if found else ""
+        told = [summary(found)] if found else []
+        if long:
+            told.append(
+                f"{len(long)} records skipped, which are longer than the base's context of "
+                f"{self._base.max_length} tokens; the first: {long[0]}"
+            )
+        return len(found) + len(long), ". ".join(told)
 
     def token(self, stage: int, client: int, clients: int, lesson: Lesson = ()) -> IdentityToken:
         """Make the client's identity token: from instructions or pictures, never from answers.

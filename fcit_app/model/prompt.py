@@ -52,7 +52,10 @@ def encode_prompts(base: BaseModel, samples: Sequence[Sample]) -> list[list[int]
     DataError
         If a prompt leaves no room for an answer; pictures must never be cut.
     """
-    return _encode(base, samples, _prompt_texts(base, samples))
+    prompts = _tokenize(base, samples, _prompt_texts(base, samples))
+    for sample, prompt in zip(samples, prompts, strict=True):
+        _check_question(base, sample, len(prompt))
+    return prompts
 
 
 def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[list[int], int]]:
@@ -64,17 +67,38 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
     Returns
     -------
     list of (list of int, int)
-        ``(identifiers, prompt_length)`` per sample; an over-long answer is cut at the end.
+        ``(identifiers, prompt_length)`` per sample.
 
     Raises
     ------
     DataError
-        See ``encode_prompts``.
+        If a dialogue is longer than the base's context: neither a picture nor an answer is cut.
     ModelError
         If the tokenizer leaves no boundary between prompt and answer.
     """
+    dialogues = _dialogues(base, samples)
+    for sample, (identifiers, length) in zip(samples, dialogues, strict=True):
+        _check_question(base, sample, length)
+        if len(identifiers) > base.max_length:
+            raise DataError(
+                f"The answer of sample '{sample.identifier}' takes {len(identifiers) - length} "
+                f"tokens after {length} of its question{_with(base, sample)}; the model "
+                f"'{base.name}' allows {base.max_length} together. Shorten it, or leave such "
+                "samples out (data.on-bad-sample = skip)."
+            )
+    return dialogues
+
+
+def fitting(base: BaseModel, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Give the samples whose question and answer fit the base's context, in their order."""
+    found = zip(samples, _dialogues(base, samples), strict=True)
+    return tuple(sample for sample, (row, _) in found if len(row) <= base.max_length)
+
+
+def _dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[list[int], int]]:
+    """See ``encode_dialogues``, of any length."""
     texts = _prompt_texts(base, samples)
-    prompts = _encode(base, samples, texts)
+    prompts = _tokenize(base, samples, texts)
     answers = [_without_special_tokens(base, sample.answer) for sample in samples]
     # a blank before the answer, unless the template ends its line before it
     wholes = _tokenize(
@@ -92,8 +116,7 @@ def encode_dialogues(base: BaseModel, samples: Sequence[Sample]) -> list[tuple[l
                 f"The tokenizer of '{base.name}' merges the end of the prompt with the answer, so "
                 "the answer's tokens cannot be told apart. Use a tokenizer that splits at blanks."
             )
-        identifiers = [*whole, base.tokenizer.eos_token_id][: base.max_length]
-        dialogues.append((identifiers, len(prompt)))
+        dialogues.append(([*whole, base.tokenizer.eos_token_id], len(prompt)))
     return dialogues
 
 
@@ -101,16 +124,13 @@ def _prompt_texts(base: BaseModel, samples: Sequence[Sample]) -> list[str]:
     return [prompt_text(base, sample.question, sample.picture is not None) for sample in samples]
 
 
-def _encode(base: BaseModel, samples: Sequence[Sample], texts: Sequence[str]) -> list[list[int]]:
-    prompts = _tokenize(base, samples, texts)
-    for sample, prompt in zip(samples, prompts, strict=True):
-        if len(prompt) >= base.max_length:
-            raise DataError(
-                f"The question of sample '{sample.identifier}' takes {len(prompt)} tokens"
-                f"{_with(base, sample)}; the model '{base.name}' allows {base.max_length - 1}. "
-                "Shorten it."
-            )
-    return prompts
+def _check_question(base: BaseModel, sample: Sample, length: int) -> None:
+    if length >= base.max_length:
+        raise DataError(
+            f"The question of sample '{sample.identifier}' takes {length} tokens"
+            f"{_with(base, sample)}; the model '{base.name}' allows {base.max_length - 1}. "
+            "Shorten it."
+        )
 
 
 def _with(base: BaseModel, sample: Sample) -> str:

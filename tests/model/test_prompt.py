@@ -11,7 +11,13 @@ from fcit_app.data.sample import Sample
 from fcit_app.errors import DataError, ModelError
 from fcit_app.model import prompt
 from fcit_app.model.base import BaseModel
-from fcit_app.model.prompt import encode_dialogues, encode_prompts, prompt_text
+from fcit_app.model.prompt import (
+    _dialogues,
+    encode_dialogues,
+    encode_prompts,
+    fitting,
+    prompt_text,
+)
 
 
 def asking(question: str, answer: str = "red") -> Sample:
@@ -65,10 +71,19 @@ def test_an_over_long_question_is_refused_by_name(tiny_base: BaseModel) -> None:
         encode_prompts(tiny_base, [asking("word " * 3000)])
 
 
-def test_an_over_long_answer_is_cut_but_the_picture_never(tiny_base: BaseModel) -> None:
-    identifiers, _ = encode_dialogues(tiny_base, [asking("Which?", answer="word " * 3000)])[0]
-    assert len(identifiers) == tiny_base.max_length
-    assert identifiers.count(tiny_base.processor.image_token_id) == tiny_base.image_tokens
+def test_neither_answer_nor_question_is_ever_cut(tiny_base: BaseModel) -> None:
+    long, fine = asking("Which?", answer="word " * 3000), asking("Which?")
+    with pytest.raises(DataError, match=r"answer of sample 'figureqa/toy/0'.*on-bad-sample"):
+        encode_dialogues(tiny_base, [fine, long])
+    assert fitting(tiny_base, [long, fine, asking("word " * 3000)]) == (fine,)
+    (whole, length), room = encode_dialogues(tiny_base, [fine])[0], tiny_base.max_length
+    said = len(whole) - length
+    words = "red " * room
+    while len(_dialogues(tiny_base, [asking("Which?", answer=words)])[0][0]) > room:
+        words = words[: -len("red ")]
+    longest = asking("Which?", answer=words)
+    assert len(encode_dialogues(tiny_base, [longest])[0][0]) == room > said
+    assert fitting(tiny_base, [longest]) == (longest,)
 
 
 def test_the_prompt_of_llava_15_to_the_letter(tiny_base: BaseModel) -> None:

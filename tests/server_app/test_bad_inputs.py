@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from app_runs import events, run_config, serve
 from in_process_grid import InProcessGrid
+from paper_files import save_terse_llava
 from toy_folder import change, make_root, training_raw, write_json, write_picture
 
 from client_app.app import app as client_app
@@ -296,3 +297,26 @@ def test_models_are_refused_before_there_is_a_run(tiny_folder, tmp_path, policy,
         assert told in str(caught.value)
         assert isinstance(caught.value, FcitError)
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("policy", ["refuse", "skip"])
+def test_an_answer_too_long_for_this_base_but_not_for_the_papers(tmp_path, policy):
+    context = 208
+    terse = save_terse_llava(tmp_path / "terse", context)
+    folder = sound(tmp_path / "clients")
+    answer = "word " * context
+    fields(conversations=talk("q", answer))(folder)
+    assert len(private_samples(folder, "private/x", "refuse").samples) == GOOD
+    run = run_of(terse, [folder, sound(tmp_path / "sound")], tmp_path / "run", policy)
+    rejected = {e["client"]: e["reason"] for e in events(run, "client-rejected")}
+    if policy == "refuse":
+        assert list(rejected) == [0]
+        assert f"the model '{terse}' allows {context} together" in rejected[0]
+        assert f"/{BAD}@" in rejected[0]
+        return
+    assert not rejected
+    (event,) = events(run, "samples-skipped")
+    assert (event["client"], event["records"]) == (0, 1)
+    assert f"longer than the base's context of {context} tokens" in event["text"]
+    assert f"/{BAD}@" in event["text"]
+    assert sum(s.samples for s in read_result(run.path).subspaces) == 2 * GOOD - 1
