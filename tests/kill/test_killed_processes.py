@@ -23,6 +23,7 @@ from same_runs import everything, resumed
 
 from fcit_app.errors import RunFolderError
 from fcit_app.runs import RunFolder
+from fcit_app.runs.lock import holder_of
 from fcit_app.workers import lives
 
 TESTS = Path(__file__).parents[1]
@@ -131,6 +132,10 @@ def test_a_client_is_killed_and_then_the_whole_simulation(tiny_folder, start, tm
     for home in homes:
         shutil.rmtree(home)
     run.wait(30)
+    # A process counts as dead when its first thread is; its files are closed with the last one.
+    end = time.monotonic() + 30
+    while holder_of(out) and time.monotonic() < end:
+        time.sleep(0.05)
     folder = RunFolder(out)
     assert not folder.has_result
     assert everything(resumed(config, folder)) == everything(whole)
