@@ -46,7 +46,7 @@ from fcit_app.methods.state import Importance
 from fcit_app.model.adapters import is_adapter
 from fcit_app.model.bank import Bank
 from fcit_app.model.base import BaseModel, load_base
-from fcit_app.model.features import sample_features
+from fcit_app.model.features import SampleFeatures, sample_features
 from fcit_app.model.prompt import fitting
 from fcit_app.model.threads import use_one_thread
 from fcit_app.model.vision import VisionFeatures, vision_features
@@ -127,6 +127,12 @@ class Worker:
     @cached_property
     def _vision(self) -> VisionFeatures:
         return vision_features(self._base, self.config.data)
+
+    @cached_property
+    def _features(self) -> SampleFeatures:
+        identity = self.config.identity
+        encoder = load_encoder(identity.encoder)
+        return sample_features(identity.token, encoder, self._vision, identity.dimension)
 
     @cached_property
     def _evaluator(self) -> Evaluator:
@@ -232,9 +238,7 @@ class Worker:
         identity = self.config.identity
         samples = self.samples(stage, client, clients, lesson)
         check_enough(len(samples), identity.min_samples, f"client {client}")
-        encoder = load_encoder(identity.encoder)
-        features = sample_features(identity.token, encoder, self._vision, identity.dimension)
-        bounded = clipped(features.of(samples), identity.clip)
+        bounded = clipped(self._features.of(samples), identity.clip)
         token = with_prototypes(bounded, identity.prototypes, identity.min_samples)
         if identity.noise == 0.0:
             return token

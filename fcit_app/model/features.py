@@ -6,6 +6,9 @@ use the same object. None of them looks at an answer.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -173,10 +176,48 @@ class ReducedFeatures:
         return self._features.key(sample)
 
 
+class RememberedFeatures:
+    """Others, computed once for the same samples in the same order.
+
+    A client is asked for its token again, and the same test questions are routed after every stage.
+    Whole lists are remembered by the hash of their content: an encoder's last bits depend on what
+    it encodes together, and so must never depend on what has been encoded before.
+
+    Parameters
+    ----------
+    features : SampleFeatures
+        The others.
+    most : int
+        Bytes to hold; the lists used longest ago make way.
+    """
+
+    def __init__(self, features: SampleFeatures, most: int = 2**28) -> None:
+        self._features = features
+        self._most = most
+        self._known: OrderedDict[bytes, Array] = OrderedDict()
+
+    def of(self, samples: Sequence[Sample]) -> Array:
+        """Features of the others; the caller's own copy."""
+        content = json.dumps([self.key(sample) for sample in samples]).encode()
+        name = hashlib.sha256(content).digest()
+        if name not in self._known:
+            self._known[name] = self._features.of(samples)
+            while sum(held.nbytes for held in self._known.values()) > self._most:
+                if len(self._known) == 1:  # too large to be held at all
+                    return self._known.popitem()[1]
+                self._known.popitem(last=False)
+        self._known.move_to_end(name)
+        return self._known[name].copy()
+
+    def key(self, sample: Sample) -> str:
+        """Give the others'."""
+        return self._features.key(sample)
+
+
 def sample_features(
     source: TokenSource, encoder: TextEncoder, vision: VisionFeatures | None, dimension: int = 0
 ) -> SampleFeatures:
-    """Features that tokens of this source (`identity.token`) are made of.
+    """Features that tokens of this source (`identity.token`) are made of, remembered.
 
     Parameters
     ----------
@@ -196,7 +237,7 @@ def sample_features(
         one nor a base that takes pictures.
     """
     features = _whole_features(source, encoder, vision)
-    return ReducedFeatures(features, dimension) if dimension else features
+    return RememberedFeatures(ReducedFeatures(features, dimension) if dimension else features)
 
 
 def _whole_features(

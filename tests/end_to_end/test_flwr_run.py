@@ -38,17 +38,6 @@ def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
     assert "already holds another run" in again.stderr
 
 
-def test_a_failing_run_says_why_and_exits_with_one(tmp_path: Path, mark: str) -> None:
-    out = tmp_path / "run"
-    command = [BIN / "fcit", "run", "--preset", "mini-smoke", "--method", "finetune"]
-    changes = ["--set", "train.lr=1e30", "--set", "tasks=figureqa"]
-    done = run_marked([*command, *changes, "--out", out], mark, tmp_path)
-    assert done.returncode == 1
-    assert "none of the participants" in done.stderr and "diverged" in done.stderr
-    assert not (out / "result.json").exists()
-    assert not marked(mark)
-
-
 @pytest.fixture
 def flower_home(tmp_path: Path) -> dict[str, str]:
     """Environment of somebody's own Flower, whose daemon outlives the run."""

@@ -17,29 +17,29 @@ PAGE = ROOT / "docs" / "write-your-own.md"
 TREES = ("fcit_app", "server_app", "client_app", "strategies")
 FILES = ("pyproject.toml",)
 
-METHOD = """
-from pathlib import Path
-from app_runs import run_config, serve
-from tiny_llava import save_tiny_llava
-
-model = save_tiny_llava(Path("model").resolve())
-changes = {"method": "anchor", "rounds": 2}
-folder = serve(run_config(model, Path("run").resolve(), **changes))
-print(folder.read_result().method, folder.read_result().bytes.down > folder.read_result().bytes.up)
-"""
-
-DATA = """
+TRIAL = """
+import json
 from pathlib import Path
 from app_runs import run_config, serve
 from tiny_llava import save_tiny_llava
 from toy_folder import make_root
 from fcit_app.data.stages import tasks_of
+from fcit_app.doctor.examine import examine
 
-root = make_root(Path("data"), ("figureqa", "chartqa"))
-model = save_tiny_llava(Path("model").resolve())
-where = {"data__root": str(root.resolve()), "tasks": "figureqa,chartqa"}
-folder = serve(run_config(model, Path("run").resolve(), **where))
-print(",".join(folder.read_result().tasks), "chartqa" in tasks_of("chart"))
+here = Path().resolve()
+model = save_tiny_llava(here / "model")
+anchored = serve(run_config(model, here / "anchored", method="anchor")).read_result()
+root = make_root(here / "data", ("figureqa", "chartqa"))
+where = {"data__root": str(root), "tasks": "figureqa,chartqa"}
+charts = serve(run_config(model, here / "charts", **where)).read_result()
+found = {
+    "method": anchored.method,
+    "remembers": anchored.bytes.down > anchored.bytes.up,
+    "tasks": charts.tasks,
+    "capability": "chartqa" in tasks_of("chart"),
+    "examined": [entry.name for entry in examine(root, ["chartqa"]).datasets],
+}
+print(json.dumps(found))
 """
 
 
@@ -58,10 +58,10 @@ def diffs() -> list[str]:
     return re.findall(r"^```diff\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 
 
-def patched(copy: Path, number: int) -> None:
+def patch(copy: Path, diff: str) -> None:
     done = subprocess.run(
         ["git", "apply", "--verbose", "-"],
-        input=diffs()[number],
+        input=diff,
         cwd=copy,
         capture_output=True,
         text=True,
@@ -70,9 +70,12 @@ def patched(copy: Path, number: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def run(copy: Path, code: str) -> str:
+def test_a_method_and_a_data_set(copy):
+    assert len(diffs()) == 2
+    for diff in diffs():
+        patch(copy, diff)
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", TRIAL],
         cwd=copy,
         capture_output=True,
         text=True,
@@ -80,27 +83,10 @@ def run(copy: Path, code: str) -> str:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(ROOT / "tests")])},
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout.splitlines()[-1]
-
-
-def test_a_method(copy):
-    patched(copy, 0)
-    assert run(copy, METHOD) == "anchor True"
-
-
-def test_a_data_set(copy):
-    patched(copy, 1)
-    assert run(copy, DATA) == "figureqa,chartqa True"
-    doctor = [sys.executable, "-m", "fcit_app.cli", "doctor", "data", "--json"]
-    done = subprocess.run(
-        doctor,
-        cwd=copy,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-    )
-    assert "chartqa" in json.dumps(json.loads(done.stdout))
-
-
-def test_every_diff_is_tried():
-    assert len(diffs()) == 2
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "method": "anchor",
+        "remembers": True,
+        "tasks": ["figureqa", "chartqa"],
+        "capability": True,
+        "examined": ["chartqa"],
+    }

@@ -100,8 +100,8 @@ def test_the_server_is_killed_within_a_round_and_between_two(tiny_folder, start,
 
 
 def test_a_client_is_killed_and_then_the_whole_simulation(tiny_folder, start, tmp_path):
-    # A client trains for about a second, so that it can be met at work.
-    config = run_config(tiny_folder, tmp_path / "run", **SIZE, train__steps=100)
+    # A client trains for half a second, so that it can be met at work.
+    config = run_config(tiny_folder, tmp_path / "run", **SIZE, train__steps=40)
     whole = serve({**config, "out": str(tmp_path / "whole")})
     out, log, mark = Path(config["out"]), tmp_path / "log", str(tmp_path)
     changes = [
@@ -119,6 +119,7 @@ def test_a_client_is_killed_and_then_the_whole_simulation(tiny_folder, start, tm
     wait_for(lambda: bool(training(mark)), run, log)
     kill(training(mark)[:1])
     assert run.wait(120) == 1
+    assert "The run failed" in log.read_text()
     assert "Saved up to stage 1, round 1; go on with `fcit run --resume" in log.read_text()
     assert not marked(mark)
 

@@ -65,8 +65,11 @@ class Blind:
     def training(self) -> bool:
         """Whether all workers compute; only then are they past all beginnings."""
         assert self.process.poll() is None, self.said()
-        workers = [p for p in self.alive() if "spawn_main" in " ".join(p.cmdline())]
-        busy = [p for p in workers if p.num_threads() > 1 and p.cpu_times().user > 2]
+        try:
+            workers = [p for p in self.alive() if "spawn_main" in " ".join(p.cmdline())]
+            busy = [p for p in workers if p.num_threads() > 1 and p.cpu_times().user > 2]
+        except psutil.Error:  # one has ended between two looks
+            return False
         return len(busy) >= min(4, usable_cores())
 
 

@@ -14,6 +14,7 @@ from client_app.app import app as client_app
 from fcit_app.config import parse
 from fcit_app.data.load import load_benchmark
 from fcit_app.data.stages import client_samples, make_stages
+from fcit_app.errors import RunError
 from fcit_app.model.bank import Bank
 from fcit_app.runs import RunFolder
 from fcit_app.runs.progress import RunProgress
@@ -310,3 +311,10 @@ def test_a_run_with_prototypes_tokens_of_both_and_projectors_of_their_own(tiny_f
             for name, array in bank.projector.items()
         )
     assert folder.read_result().last is not None
+
+
+def test_a_run_that_diverges_says_so(tiny_folder, tmp_path):
+    config = run_config(tiny_folder, tmp_path / "run", method="finetune", train__lr=1e30)
+    with pytest.raises(RunError, match=r"(?s)none of the participants.*diverged"):
+        serve(config)
+    assert not (tmp_path / "run" / "result.json").exists()
