@@ -75,8 +75,8 @@ def samples():
 def test_none_are_left_out_by_default():
     encoder = load_encoder("hashed-ngrams")
     assert parse({}).identity.dimension == 0
-    assert isinstance(sample_features("text", encoder, None), QuestionFeatures)
-    plain = sample_features("text", encoder, None)
+    plain, whole = sample_features("text", encoder, None), QuestionFeatures(encoder)
+    assert plain.of(samples()).tobytes() == whole.of(samples()).tobytes()
     less = sample_features("text", encoder, None, 48)
     assert less.of(samples()).tobytes() == reduced(plain.of(samples()), 48).tobytes()
     assert [less.key(sample) for sample in samples()] == list(QUESTIONS)
