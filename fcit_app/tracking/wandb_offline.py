@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class WandbTracker:
     def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
         import wandb
 
+        self._end: Callable[[], None] = wandb.teardown
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             project="fcit",
@@ -59,6 +60,7 @@ class WandbTracker:
         """Write what is left."""
         self._flush()
         self._run.finish()
+        self._end()  # its service writes on its own time, and to the end only when it is ended
 
     def _flush(self) -> None:
         if self._points:
