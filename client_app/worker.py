@@ -208,6 +208,8 @@ class Worker:
 
         With ``data.on-bad-sample = skip``. A file that is dealt to several clients counts whole.
         """
+        if self.config.data.on_bad_sample != "skip":
+            return 0, ""
         kept = {sample.identifier for sample in self.samples(stage, client, clients, lesson)}
         held = self._held(stage, client, clients, lesson)
         long = [sample.identifier for sample in held if sample.identifier not in kept]

@@ -47,7 +47,7 @@ class Router:
         rows, count = len(scores), len(self.facts["subspaces"])
         best = torch.full((rows, count), -torch.inf, dtype=scores.dtype)
         best = best.scatter_reduce(1, self.owners.expand(rows, -1), scores, "amax")
-        known = best.amax(dim=-1, keepdim=True) >= (self.facts["open_world"] or -1)
+        known = best.amax(dim=-1, keepdim=True) >= (self.facts["open_world"] or -torch.inf)
         match self.facts["activation"]:
             case "softmax":
                 best = (best / self.facts["temperature"]).softmax(dim=-1)

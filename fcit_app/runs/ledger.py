@@ -81,17 +81,20 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     # Not `splitlines`, which also splits at characters that JSON leaves as they are (U+2028).
     # After the last line end there is nothing, or what a crash has left of a line.
     *lines, _ = content.split("\n")
-    events: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            events.append(json.loads(line))
-        except ValueError as error:
-            raise RunFolderError(
-                f"{path}, line {number} is damaged: {error}. Put it right, or write "
-                '{"time": 0, "event": "damaged"} in its place; the saved state does not depend '
-                "on it."
-            ) from error
-    return events
+    return [_event(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _event(path: Path, number: int, line: str) -> dict[str, Any]:
+    """Read one whole line."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path}, line {number} is damaged: {error}. Put it right, or write "
+            '{"time": 0, "event": "damaged"} in its place; the saved state does not depend '
+            "on it."
+        ) from error
+    return event
 
 
 class LedgerTail:
@@ -113,16 +116,22 @@ class LedgerTail:
         self.path = path
         self.files = 0
         self._file: tuple[int, int] | None = None
-        self._offset = 0
+        self._offset = self._lines = 0
 
     def new_events(self) -> list[dict[str, Any]]:
-        """Events appended since the last call; a line still being written waits for the next."""
+        """Events appended since the last call; a line still being written waits for the next.
+
+        Raises
+        ------
+        RunFolderError
+            If a line is damaged.
+        """
         try:
             with self.path.open("rb") as file:
                 facts = os.fstat(file.fileno())
                 if self._file != (facts.st_dev, facts.st_ino) or facts.st_size < self._offset:
                     self._file = (facts.st_dev, facts.st_ino)
-                    self._offset = 0
+                    self._offset = self._lines = 0
                     self.files += 1
                 file.seek(self._offset)
                 content = file.read()
@@ -130,7 +139,12 @@ class LedgerTail:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [json.loads(line) for line in whole.split(b"\n")[:-1]]
+        lines = whole.decode("utf-8", errors="replace").split("\n")[:-1]
+        events = [
+            _event(self.path, self._lines + place, text) for place, text in enumerate(lines, 1)
+        ]
+        self._lines += len(lines)
+        return events
 
 
 def events_that_stand(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from fcit_app.errors import ConfigError
 from fcit_app.runs.disk import writing
 from fcit_app.runs.folder import TRACKING, RunFolder
 from fcit_app.runs.ledger import LedgerTail, events_that_stand
@@ -51,7 +50,7 @@ def track_all(folder: RunFolder, name: str) -> tuple[Path, int]:
     folder : RunFolder
         The run's, finished or not.
     name : str
-        One of ``PACKAGES``.
+        One of ``PACKAGES``; its package is there, see ``missing_package``.
 
     Returns
     -------
@@ -60,8 +59,6 @@ def track_all(folder: RunFolder, name: str) -> tuple[Path, int]:
 
     Raises
     ------
-    ConfigError
-        If the tracker's package is missing.
     RunFolderError
         If there is no ledger, or the folder cannot be written.
     """
@@ -146,8 +143,6 @@ def _follow(folder: RunFolder, name: str, stop: threading.Event) -> None:
 
 def _begun(folder: RunFolder, name: str) -> tuple[Tracker, Path]:
     """Make a tracker with an empty folder."""
-    if why := missing_package(name):
-        raise ConfigError(f"tracking: {name!r} is not allowed, since {why}")
     place = folder.path / TRACKING / name
     with writing(place):
         if place.exists():

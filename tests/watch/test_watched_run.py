@@ -201,3 +201,11 @@ def test_a_run_that_was_asked_to_stop(folder):
 def test_no_run(tmp_path):
     with pytest.raises(RunFolderError, match="not a run folder"):
         WatchedRun(Path(tmp_path))
+
+
+def test_a_damaged_ledger_is_named_with_its_line(folder):
+    begin(folder)
+    with (folder.path / "ledger.jsonl").open("ab") as ledger:
+        ledger.write(b"no JSON\n")
+    with pytest.raises(RunFolderError, match="line 4 is damaged"):
+        looked_at(folder)
