@@ -21,6 +21,7 @@ from fcit_app.data.folder.private import own_data
 from fcit_app.data.lesson import lesson_text, own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
 from fcit_app.methods.state import read_memory
+from fcit_app.parcel import PARCEL, unpack
 
 if TYPE_CHECKING:  # it imports torch
     from client_app.worker import Worker
@@ -163,7 +164,7 @@ def evaluate(message: Message, context: Context) -> Message:
     started = time.perf_counter()
     client, _ = _identity(context)
     config = message.content.config_records["config"]
-    arrays = {key: array.numpy() for key, array in message.content.array_records["bank"].items()}
+    arrays = unpack(message.content.array_records["bank"][PARCEL].numpy())
     report, questions = _worker(context).evaluate(arrays, str(config["bank"]), str(config["shard"]))
     seconds = time.perf_counter() - started
     content = RecordDict(

@@ -1,9 +1,9 @@
-"""A Flower mod: arrays come and go in the codec that the server writes them in."""
+"""A Flower mod: arrays come and go in the parcels and the codec that the server writes them in."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
@@ -11,6 +11,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from client_app.unsent import add_unsent, keep_unsent
 from fcit_app.arrays import Arrays
 from fcit_app.errors import ModelError
+from fcit_app.parcel import PARCEL, checksum, pack, unpack
 
 if TYPE_CHECKING:  # it imports torch
     from fcit_app.codec import Codec
@@ -19,12 +20,13 @@ _CODEC = "codec"
 
 
 def coded(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """Decode what was sent, and send back how far it was changed, encoded.
+    """Unpack and decode what was sent; encode how far it was changed, and pack it.
 
-    A message without a record ``codec``, as any stock strategy's, passes as it is, and so does its
-    reply. If it says ``feedback``, what encoding has taken from a change is added to the next one
-    (``client_app.unsent``). The change and not the value is sent: it loses least, and what the way
-    here took from the values is not taken from the global model.
+    A message without a record ``codec``, as any stock strategy's in another ServerApp, passes as it
+    is, and so does its reply. With codec ``none`` the new values are sent and not the change. If
+    the record says ``feedback``, what encoding has taken from a change is added to the next one
+    (``client_app.unsent``). The change is sent since it loses least, and since what the way here
+    took from the values is not taken from the global model.
 
     Raises
     ------
@@ -34,13 +36,13 @@ def coded(message: Message, context: Context, call_next: ClientAppCallable) -> M
     settings = message.content.config_records.get(_CODEC)
     if settings is None:
         return call_next(message, context)
-    from fcit_app.codec import decode
-
-    codec, names = cast("Codec", settings["name"]), cast("list[str]", settings["records"])
-    records = {name: message.content.array_records[name] for name in names}
-    if _checksum(records) != settings["checksum"]:
+    codec, names = cast("str", settings["name"]), cast("list[str]", settings["records"])
+    parcels = dict(message.content.array_records)
+    if _checksum(parcels) != settings["checksum"]:
         raise ModelError("The arrays in the message are not those sent: damaged on the way.")
-    received = {name: decode(_arrays(record), codec) for name, record in records.items()}
+    received = {name: unpack(record[PARCEL].numpy()) for name, record in parcels.items()}
+    if codec != "none":
+        received |= _decoded({name: received[name] for name in names}, cast("Codec", codec))
     plain = copy.copy(message)
     plain.content = RecordDict(
         {name: record for name, record in message.content.items() if name != _CODEC}
@@ -49,25 +51,34 @@ def coded(message: Message, context: Context, call_next: ClientAppCallable) -> M
     reply = call_next(plain, context)
     if reply.has_error():
         return reply
-    changes = _changes(reply, received)
-    if not settings.get("feedback", False):
-        return _encoded(reply, changes, codec)
-    place = _place(message)
-    add_unsent(context.state, *place, changes)
-    coded_reply = _encoded(reply, changes, codec)
-    given = coded_reply.content.array_records
-    sent = {name: decode(_arrays(given[name]), codec) for name in changes}
-    keep_unsent(context.state, *place, changes, sent)
-    return coded_reply
+    trained = {name: _arrays(reply.content.array_records[name]) for name in names}
+    if codec == "none":
+        return _packed(reply, trained, codec)
+    return _changed(reply, trained, received, cast("Codec", codec), message, context)
 
 
-def _changes(reply: Message, received: dict[str, Arrays]) -> dict[str, Arrays]:
-    """How far a reply's records are from what was received."""
-    found = {}
-    for name, start in received.items():
-        trained = _arrays(reply.content.array_records[name])
-        found[name] = {key: trained[key] - start[key] for key in start}
-    return found
+def _changed(
+    reply: Message,
+    trained: dict[str, Arrays],
+    received: dict[str, Arrays],
+    codec: Codec,
+    message: Message,
+    context: Context,
+) -> Message:
+    """Pack how far arrays have moved, and keep for the next time what the codec takes from it."""
+    from fcit_app.codec import encode
+
+    changes = {
+        name: {key: array - received[name][key] for key, array in arrays.items()}
+        for name, arrays in trained.items()
+    }
+    feedback = message.content.config_records[_CODEC].get("feedback", False)
+    if feedback:
+        add_unsent(context.state, *_place(message), changes)
+    sent = {name: encode(arrays, codec) for name, arrays in changes.items()}
+    if feedback:
+        keep_unsent(context.state, *_place(message), changes, _decoded(sent, codec))
+    return _packed(reply, sent, codec)
 
 
 def _place(message: Message) -> tuple[int, int]:
@@ -77,30 +88,28 @@ def _place(message: Message) -> tuple[int, int]:
     return cast("int", stage), cast("int", subspace)
 
 
-def _encoded(reply: Message, wanted: dict[str, Arrays], codec: Codec) -> Message:
-    """Write changes in a codec, in place of a reply's records."""
-    from fcit_app.codec import encode
+def _decoded(records: dict[str, dict[str, Any]], codec: Codec) -> dict[str, Arrays]:
+    from fcit_app.codec import decode
 
-    changes = {name: _record(encode(arrays, codec)) for name, arrays in wanted.items()}
-    facts = ConfigRecord({"name": codec, "checksum": _checksum(changes)})
-    coded_reply = copy.copy(reply)
-    coded_reply.content = RecordDict({**reply.content, **changes, _CODEC: facts})
-    return coded_reply
+    return {name: decode(arrays, codec) for name, arrays in records.items()}
 
 
-def _checksum(records: dict[str, ArrayRecord]) -> int:
-    from fcit_app.codec import checksum
+def _packed(reply: Message, records: dict[str, dict[str, Any]], codec: str) -> Message:
+    """Copy of a reply with parcels in place of its records of these names."""
+    parcels = {name: _record({PARCEL: pack(arrays)}) for name, arrays in records.items()}
+    facts = ConfigRecord({"name": codec, "checksum": _checksum(parcels)})
+    packed = copy.copy(reply)
+    packed.content = RecordDict({**reply.content, **parcels, _CODEC: facts})
+    return packed
 
-    return checksum(
-        (f"{name}/{key}", array.data)
-        for name, record in records.items()
-        for key, array in record.items()
-    )
+
+def _checksum(parcels: dict[str, ArrayRecord]) -> int:
+    return checksum((name, record[PARCEL].data) for name, record in parcels.items())
 
 
 def _arrays(record: ArrayRecord) -> Arrays:
     return {key: array.numpy() for key, array in record.items()}
 
 
-def _record(arrays: Arrays) -> ArrayRecord:
+def _record(arrays: dict[str, Any]) -> ArrayRecord:
     return ArrayRecord({key: Array(array) for key, array in arrays.items()})

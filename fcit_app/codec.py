@@ -7,8 +7,7 @@ matrix's rank vectors has one scale. What is aggregated is float32 always.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -59,14 +58,6 @@ def decode(encoded: Mapping[str, NDArray[Any]], codec: Codec) -> Arrays:
         for name, array in encoded.items()
         if not name.startswith(SCALES)
     }
-
-
-def checksum(pieces: Iterable[tuple[str, bytes]]) -> int:
-    """CRC-32 of named bytes, whatever their order: finds damage, and no forgery."""
-    value = 0
-    for name, data in sorted(pieces):
-        value = zlib.crc32(data, zlib.crc32(name.encode(), value))
-    return value
 
 
 def _to_bf16(array: Array) -> NDArray[Any]:

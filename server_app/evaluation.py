@@ -24,6 +24,7 @@ from fcit_app.evaluate.predictor import Batch, Predictor, predicted
 from fcit_app.evaluate.shard import TaskTally, answer_shard, by_task, deal_batches, tally
 from fcit_app.evaluate.shard_message import Said, ShardOrder, write_order
 from fcit_app.model.bank import Bank
+from fcit_app.parcel import PARCEL, pack
 from fcit_app.runs import RunFolder
 from server_app.exchange import exchange
 from server_app.journal import Journal
@@ -32,7 +33,7 @@ from server_app.shard_replies import read_shard
 from strategies.records import CONFIG
 
 BANK, SHARD = "bank", "shard"
-"""Record of the bank's arrays; keys of the bank's facts and of the order, in the configuration."""
+"""Record of the bank, a parcel of arrays; keys of its facts and of the order, in the settings."""
 
 _ATTEMPTS = 2  # all clients; then, for what is left, those that answered well
 
@@ -171,7 +172,7 @@ class SharedEvaluation:
         self, evaluation: _Evaluation, dealt: Mapping[int, Sequence[Batch]]
     ) -> dict[int, Message]:
         arrays, facts = evaluation.bank.to_arrays()
-        record = ArrayRecord({name: Array(array) for name, array in arrays.items()})
+        record = ArrayRecord({PARCEL: Array(pack(arrays))})
         messages = {}
         for client, batches in dealt.items():
             asked = by_task(batches)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 
+from fcit_app.parcel import PARCEL
+
 LARGEST_HEADER = 1024
 """Bytes that an array may take beyond those of the array sent; NumPy's own header has 128."""
 
@@ -42,6 +44,36 @@ def judge_mirror(sent: dict[str, ArrayRecord], reply: Message) -> str | None:
     size += sum(_size(record) for record in reply.content.config_records.values())
     if size > LARGEST_REST:
         return f"{size} bytes of metrics and settings, more than {LARGEST_REST}"
+    return None
+
+
+def judge_parcels(sent: dict[str, Array], reply: Message) -> str | None:
+    """Say why the records of a reply are not to be unpacked, or None.
+
+    Parameters
+    ----------
+    sent : dict[str, Array]
+        Name to the parcel sent, of all records that must come back.
+    reply : Message
+        What came back, with content.
+
+    Returns
+    -------
+    str or None
+        Other records, something that is no parcel, or one that is much larger than the one sent.
+    """
+    found = reply.content.array_records
+    if set(sent) != set(found):
+        return f"array records {sorted(found)} instead of {sorted(sent)}"
+    for name, parcel in sent.items():
+        if set(found[name]) != {PARCEL}:
+            return f"{name}: {len(found[name])} arrays that are no parcel"
+        array = found[name][PARCEL]
+        if array.dtype != "uint8" or len(array.shape) != 1:
+            return f"{name}: the parcel has dtype {array.dtype} and shape {tuple(array.shape)}"
+        most = len(parcel.data) + LARGEST_HEADER
+        if len(array.data) > most:
+            return f"{name}: the parcel has {len(array.data)} bytes, more than {most}"
     return None
 
 

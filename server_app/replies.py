@@ -35,8 +35,8 @@ class RoundReplies:
         Says which tasks each client was given.
     tell : Tell
         Where replies are reported.
-    wire : Wire, optional
-        How arrays travelled; as they are if None.
+    wire : Wire
+        How arrays travelled.
     noise : float
         Standard deviation of what clients add to each value.
     skipped : SkippedSamples, optional
@@ -67,14 +67,14 @@ class RoundReplies:
         most_examples: int,
         plan: RoundPlan,
         tell: Tell,
-        wire: Wire | None = None,
+        wire: Wire,
         noise: float = 0.0,
         skipped: SkippedSamples | None = None,
     ) -> None:
         self._skipped = skipped or SkippedSamples()
         self._sent = {clients[message.metadata.dst_node_id]: message for message in sent}
         self._nodes = {client: node for node, client in clients.items()}
-        self._wire = wire or Wire("none")
+        self._wire = wire
         self._noise = noise
         self._norms: dict[int, dict[str, float]] = {}
         self.quarantined: set[int] = set()

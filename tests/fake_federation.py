@@ -5,6 +5,7 @@ Training moves every array a little, by numbers of the client's own; a client's 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,19 @@ from typing import Any
 
 import numpy as np
 from app_runs import run_config
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from in_process_grid import InProcessGrid
 
 from client_app.codec_mod import coded
 from fcit_app.config import flatten, parse
 from fcit_app.data.stages import make_stages
+from fcit_app.parcel import PARCEL, checksum, unpack
 from fcit_app.runs import RunFolder
 from server_app.journal import Journal
 from server_app.loop import Federation
 from server_app.nodes import ClientNodes
+from server_app.wire import CODEC, packed
 from strategies.aggregators import make_aggregator
 from strategies.bank_record import BankRecord, write_bank
 from strategies.disco import Disco
@@ -81,7 +84,7 @@ def fake_app(topic: Callable[[int, int], int]) -> ClientApp:
 
 
 def altering(app: ClientApp, bad: int, train: Change, identity: Change | None = None) -> ClientApp:
-    """The same app, but for one client's replies as they leave its node."""
+    """The same app, but for one client's replies as they leave its node, parcels and all."""
     outer = ClientApp()
 
     def handler(change: Change) -> Callable[[Message, Context], Message]:
@@ -96,6 +99,34 @@ def altering(app: ClientApp, bad: int, train: Change, identity: Change | None = 
     outer.query("identity")(handler(identity or (lambda message, reply: None)))
     outer.train()(handler(train))
     return outer
+
+
+def inside(change: Change) -> Change:
+    """Change what is in the parcels of a reply, and pack it again as an honest client does."""
+
+    def alter(message: Message, reply: Message) -> Message:
+        opened = _opened(reply)
+        changed = change(_opened(message), opened) or opened
+        if changed.has_error():
+            return changed
+        parcels = {n: packed(record) for n, record in changed.content.array_records.items()}
+        total = checksum((name, record[PARCEL].data) for name, record in parcels.items())
+        facts = ConfigRecord({**reply.content[CODEC], "checksum": total})
+        changed.content = RecordDict({**changed.content, **parcels, CODEC: facts})
+        return changed
+
+    return alter
+
+
+def _opened(message: Message) -> Message:
+    opened = copy.copy(message)
+    opened.content = RecordDict(dict(message.content))
+    for name, record in message.content.array_records.items():
+        found = unpack(record[PARCEL].numpy())
+        opened.content[name] = ArrayRecord({key: Array(array) for key, array in found.items()})
+    for name, metrics in message.content.metric_records.items():
+        opened.content[name] = metrics.copy()
+    return opened
 
 
 class FakeFederation:

@@ -29,6 +29,7 @@ INSIDE = {
     "arrays": set(),
     "workers": set(),
     "codec": set(),
+    "parcel": set(),
     "data": set(),
     "config": {"data"},
     "identity": set(),

@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from fake_federation import SHAPES, FakeFederation, altering, bits, draw, fake_app, step
+from fake_federation import SHAPES, FakeFederation, altering, bits, draw, fake_app, inside, step
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
+from fcit_app.parcel import PARCEL, checksum
 from fcit_app.runs import events_that_stand
 from server_app.mirror import judge_mirror
 from server_app.quarantine import in_words, quarantined
@@ -43,15 +44,38 @@ def poke(value):
     return first(change)
 
 
-def announced(**facts):
-    """An array that announces one thing and holds another."""
+def parcel(**facts):
+    """A parcel that announces one thing and holds another."""
 
-    def change(array):
-        honest = Array(array)
-        fields = {k: getattr(honest, k) for k in ("dtype", "shape", "stype", "data")} | facts
-        return Array(**fields)
+    def alter(message, reply):
+        ((name, honest),) = reply.content["adapter"].items()
+        fields = {k: getattr(honest, k) for k in ("dtype", "shape", "stype", "data")}
+        made = {key: f(honest) if callable(f) else f for key, f in facts.items()}
+        reply.content["adapter"] = ArrayRecord({name: Array(**fields | made)})
 
-    return first(change)
+    return alter
+
+
+def held(content):
+    """A parcel of other bytes."""
+    return lambda honest: Array(np.frombuffer(content(honest.numpy().tobytes()), np.uint8)).data
+
+
+def second_array(message, reply):
+    reply.content["adapter"]["more"] = Array(np.zeros(2, np.float32))
+
+
+def unpacked(message, reply):
+    reply.content["adapter"] = ArrayRecord({"a": Array(np.zeros(2, np.float32))})
+
+
+def told(name, value):
+    """Another fact about how the arrays are written."""
+
+    def alter(message, reply):
+        reply.content["codec"][name] = value
+
+    return alter
 
 
 def metric(**values):
@@ -110,14 +134,13 @@ def from_another_node(message, reply):
     return fake
 
 
-def bomb(array):
-    """A header that announces much more than the array has."""
-    text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }".ljust(117)
-    data = b"\x93NUMPY\x01\x00" + len(text + "\n").to_bytes(2, "little") + (text + "\n").encode()
-    return Array("float32", array.shape, "numpy.ndarray", data)
+def bomb(honest):
+    """A header that announces much more than the parcel has."""
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,), }".ljust(117)
+    return b"\x93NUMPY\x01\x00" + len(text + "\n").to_bytes(2, "little") + (text + "\n").encode()
 
 
-KINDS = {
+INSIDE = {
     "nan": (poke(np.nan), "holds values that are not finite"),
     "infinite": (poke(np.inf), "holds values that are not finite"),
     "minus infinite": (poke(-np.inf), "holds values that are not finite"),
@@ -136,17 +159,6 @@ KINDS = {
     "float64": (first(lambda a: Array(a.astype("f8"))), "has dtype float64 instead of float32"),
     "float16": (first(lambda a: Array(a.astype("f2"))), "has dtype float16 instead of float32"),
     "whole numbers": (first(lambda a: Array(a.astype("i4"))), "has dtype int32 instead of"),
-    "objects": (first(lambda a: Array("object", a.shape, "numpy.ndarray", b"x")), "dtype object"),
-    "hidden dtype": (
-        first(lambda a: Array("float32", a.shape, "numpy.ndarray", Array(a.astype("f8")).data)),
-        "announces float32 .* but holds float64",
-    ),
-    "garbage": (announced(data=b"\x93NUMPY garbage"), "cannot be read"),
-    "empty": (announced(data=b""), "cannot be read"),
-    "torn": (first(lambda a: Array("float32", a.shape, "numpy.ndarray", Array(a).data[:-3])), "be"),
-    "pickle": (announced(stype="pickle"), "cannot be read .*pickle"),
-    "bomb": (first(bomb), "cannot be read"),
-    "too many bytes": (announced(data=b"x" * 10**6), "has 1000000 bytes, more than 1176"),
     "too much else": (
         put("more", ConfigRecord({"text": "x" * 2**21})),
         r"\d+ bytes of metrics and settings, more than 1048576",
@@ -171,6 +183,69 @@ KINDS = {
     "no round": (without_metric("round"), "the reply is about round None, not 1"),
     "another node's": (from_another_node, "comes from node 1000, not from node 1003"),
 }
+
+
+# These are changed as they leave the node, those above as the client's own code would send them.
+OUTSIDE = {
+    "not a parcel": (unpacked, "adapter: 1 arrays that are no parcel"),
+    "beside the parcel": (second_array, "adapter: 2 arrays that are no parcel"),
+    "wrong dtype": (parcel(dtype="object"), "the parcel has dtype object"),
+    "wrong shape": (parcel(shape=(2, 3)), r"the parcel has dtype uint8 and shape \(2, 3\)"),
+    "pickle": (parcel(stype="pickle"), "the parcel cannot be read .*pickle"),
+    "too many bytes": (
+        parcel(data=b"x" * 10**6),
+        r"the parcel has 1000000 bytes, more than \d{4}$",
+    ),
+    "a bit flipped": (
+        parcel(data=lambda honest: honest.data[:-1] + bytes([honest.data[-1] ^ 4])),
+        "its checksum is not its arrays': they were damaged on the way",
+    ),
+    "no checksum": (told("checksum", ""), "its checksum is not"),
+    "another codec": (told("name", "int8"), "its arrays are in codec 'int8', not 'none'"),
+    "no codec": (drop("codec"), "its arrays are in codec None, not 'none'"),
+}
+# Damaged, and with the checksum of the damage.
+SIGNED = {
+    "hidden dtype": (
+        parcel(
+            data=lambda honest: Array(honest.numpy().astype("f8")[: len(honest.data) // 9]).data
+        ),
+        "announces uint8 .* but holds float64",
+    ),
+    "garbage": (parcel(data=b"\x93NUMPY garbage"), "the parcel cannot be read"),
+    "empty": (parcel(data=b""), "the parcel cannot be read"),
+    "torn": (parcel(data=lambda honest: honest.data[:-3]), "the parcel cannot be read"),
+    "bomb": (parcel(data=bomb), "the parcel cannot be read"),
+    "no safetensors": (
+        parcel(data=held(lambda b: b"x" * len(b))),
+        "parcel of arrays cannot be read",
+    ),
+    "longer than it says": (parcel(data=held(lambda b: b + b"x")), "announces uint8"),
+    "torn inside": (parcel(data=held(lambda b: b[:-1] + b"")), "announces uint8"),
+    "odd dtype": (
+        parcel(data=held(lambda b: b.replace(b"F32", b"Q32"))),
+        "parcel of arrays cannot be read",
+    ),
+}
+
+
+def signed(change):
+    """Change a parcel and give it the right checksum."""
+
+    def alter(message, reply):
+        change(message, reply)
+        records = reply.content.array_records
+        pieces = ((name, record[PARCEL].data) for name, record in records.items())
+        reply.content["codec"]["checksum"] = checksum(pieces)
+
+    return alter
+
+
+KINDS = (
+    {name: (inside(change), reason) for name, (change, reason) in INSIDE.items()}
+    | OUTSIDE
+    | {name: (signed(change), reason) for name, (change, reason) in SIGNED.items()}
+)
 
 
 def out_of_memory(message, reply):
@@ -211,7 +286,7 @@ def test_honest_clients_are_not_quarantined(tmp_path, without_the_client):
 
 
 def test_a_norm_is_judged_by_the_factor_and_only_against_enough_others(tmp_path):
-    app = altering(fake_app(alike), BAD, pushed(30))
+    app = altering(fake_app(alike), BAD, inside(pushed(30)))
     for name, settings, refused in (
         ("ten", {}, True),
         ("hundred", {"guard__norm_factor": 100.0}, False),
@@ -254,7 +329,9 @@ def test_who_delivers_twice_counts_once(tmp_path, monkeypatch):
 
 
 def test_three_strikes_bench_a_client_for_the_stage(tmp_path):
-    federation = FakeFederation(tmp_path / "run", altering(fake_app(alike), BAD, poke(np.nan)))
+    federation = FakeFederation(
+        tmp_path / "run", altering(fake_app(alike), BAD, inside(poke(np.nan)))
+    )
     for number in range(1, 6):
         federation.round(number)
     federation.round(1, stage=2)
@@ -265,7 +342,7 @@ def test_three_strikes_bench_a_client_for_the_stage(tmp_path):
 
 
 def test_no_strikes_no_bench(tmp_path):
-    app = altering(fake_app(alike), BAD, poke(np.nan))
+    app = altering(fake_app(alike), BAD, inside(poke(np.nan)))
     federation = FakeFederation(tmp_path / "run", app, guard__strikes=0)
     for number in range(1, 6):
         federation.round(number)
@@ -299,7 +376,9 @@ def test_bad_tokens_are_strikes_too(tmp_path):
 
 
 def test_the_last_word_names_who_was_quarantined(tmp_path):
-    federation = FakeFederation(tmp_path / "run", altering(fake_app(alike), BAD, poke(np.nan)))
+    federation = FakeFederation(
+        tmp_path / "run", altering(fake_app(alike), BAD, inside(poke(np.nan)))
+    )
     for number in range(1, 5):
         federation.round(number)
     (entry,) = quarantined(events_that_stand(federation.folder.ledger.read()))
@@ -324,7 +403,7 @@ def test_a_client_reaches_no_other_subspace_and_no_other_token(tmp_path):
     topics = fake_app(lambda client, stage: 1 if client == BAD else 0)
     settings = {"guard__norm_factor": 0.0}
     honest = FakeFederation(tmp_path / "honest", topics, **settings)
-    hostile = FakeFederation(tmp_path / "hostile", altering(topics, BAD, wild), **settings)
+    hostile = FakeFederation(tmp_path / "hostile", altering(topics, BAD, inside(wild)), **settings)
     for number in (1, 2):
         expected, found = honest.round(number), hostile.round(number)
     assert set(expected) == set(found)
@@ -351,7 +430,7 @@ def test_a_copied_token_is_seen_and_a_robust_aggregator_bounds_it(tmp_path, aggr
     arguments = "num_malicious_nodes=1" if aggregator == "krum" else ""
     federation = FakeFederation(
         tmp_path / "run",
-        altering(topics, BAD, backwards, steal),
+        altering(topics, BAD, inside(backwards), steal),
         aggregator,
         aggregator__arguments=arguments,
     )
@@ -374,7 +453,9 @@ def test_a_copied_token_is_seen_and_a_robust_aggregator_bounds_it(tmp_path, aggr
 
 
 def test_sizes_are_in_the_ledger_per_client_round_and_direction(tmp_path):
-    federation = FakeFederation(tmp_path / "run", altering(fake_app(alike), BAD, poke(np.nan)))
+    federation = FakeFederation(
+        tmp_path / "run", altering(fake_app(alike), BAD, inside(poke(np.nan)))
+    )
     federation.round(1)
     replied, rejected = federation.events("client-replied"), federation.events("client-rejected")
     (finished,) = federation.events("round-finished")

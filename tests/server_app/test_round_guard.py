@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from app_runs import altered, events, run_config, serve
+from fake_federation import inside
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from in_process_grid import InProcessGrid
 
@@ -228,14 +229,15 @@ def without_the_client(request, tiny_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["nan", "extra key", "dtype", "garbage", "absurd", "nan seconds", "far"]
+    "name", ["nan", "extra key", "missing key", "dtype", "absurd", "nan seconds", "far"]
 )
 def test_a_bad_client_is_as_if_it_had_not_been_there(
     without_the_client, tiny_folder, tmp_path, name
 ):
     method, expected = without_the_client
     change, reason = PROBLEMS[name]
-    folder = run_with(tiny_folder, tmp_path / "run", lambda _, reply: change(reply), method)
+    alter = inside(lambda _, reply: change(reply))
+    folder = run_with(tiny_folder, tmp_path / "run", alter, method)
     arrays, _ = folder.load_state()
     assert {k: a.tobytes() for k, a in arrays.items()} == {
         k: a.tobytes() for k, a in expected.items()
@@ -261,7 +263,8 @@ def test_odd_metrics_of_one_client_do_not_end_the_run(tiny_folder, tmp_path, met
 
 @pytest.mark.parametrize("method", ["disco", "finetune"])
 def test_without_a_usable_reply_the_run_fails_and_says_why(tiny_folder, tmp_path, method):
-    app = altered(lambda client, message, reply: poke(np.nan)(reply) or reply)
+    alter = inside(lambda _, reply: poke(np.nan)(reply))
+    app = altered(lambda client, message, reply: alter(message, reply))
     config = run_config(tiny_folder, tmp_path / "run", method=method)
     with pytest.raises(RunError) as caught:
         serve(config, InProcessGrid(app, 5, run_config=config))

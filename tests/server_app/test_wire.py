@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fake_federation import FakeFederation, altering, bits, fake_app
+from fake_federation import FakeFederation, altering, bits, fake_app, inside
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from in_process_grid import InProcessGrid
@@ -17,6 +17,7 @@ from client_app.codec_mod import coded
 from fcit_app.config import parse
 from fcit_app.config.presets import PRESETS
 from fcit_app.model.sizes import LLAVA_15_7B, model_sizes
+from fcit_app.parcel import PARCEL, unpack
 from server_app.wire import CODEC, Wire
 
 BAD = 3
@@ -45,16 +46,57 @@ def test_a_round_with_a_codec_is_near_the_round_without(tmp_path, codec):
     assert rounded.events("client-rejected") == []
 
 
-def test_without_a_codec_messages_are_the_strategys_own():
-    InProcessGrid(fake_app(topic), 1)
-    message = Message(RecordDict({"adapter": ArrayRecord(), "config": ConfigRecord()}), 5, "train")
-    wire = Wire("none")
-    assert wire.encode(message) is message
-    reply = Message(RecordDict(), reply_to=message)
-    assert wire.decode(message, reply) is reply
+def test_without_a_codec_values_travel_to_the_bit():
+    record = ArrayRecord({"b": Array(np.float32([[0.1, -1e-42]])), "a": Array(np.array(7))})
+    grid, content = InProcessGrid(echo(), 1), RecordDict({"adapter": record})
+    message, wire = Message(content, 1000, "train"), Wire("none")
+    coded_message = wire.encode(message)
+    assert set(coded_message.content["adapter"]) == {PARCEL}
+    (reply,) = grid.send_and_receive([coded_message])
+    found = wire.decode(message, reply).content["adapter"]
+    assert list(found) == list(record)
+    assert {k: a.data for k, a in found.items()} == {k: a.data for k, a in record.items()}
+
+
+def test_presets_have_the_codec_that_suits_them():
     assert parse({}).codec == "none"
     assert {n: p["codec"] for n, p in PRESETS.items()} == {
         name: "bf16" if name.startswith("paper-") else "none" for name in PRESETS
+    }
+
+
+def echo():
+    """ClientApp that gives back what it got, but for a method's memory."""
+    app = ClientApp()
+
+    @app.train(mods=[coded])
+    def train(message, context):
+        content = {k: v for k, v in message.content.items() if k != "memory"}
+        return Message(RecordDict(content), reply_to=message)
+
+    return app
+
+
+@pytest.mark.parametrize("codec", ("none", *CODECS))
+def test_a_message_is_one_array_a_record_however_many_it_holds(codec):
+    """Also a method's memory, which is not encoded and does not come back."""
+    values = {f"layers.{n}.lora_A.weight": np.full((2, 4), n, np.float32) for n in range(30)}
+    names = ("adapter", "projector", "memory")
+    records = {n: ArrayRecord({k: Array(a) for k, a in values.items()}) for n in names}
+    grid, wire = InProcessGrid(echo(), 1), Wire(codec)
+    message = Message(RecordDict(records), 1000, "train")
+    (reply,) = grid.send_and_receive([wire.encode(message)])
+    (sent,) = grid.sent_of("train")
+    assert {n: len(r) for n, r in sent.content.array_records.items()} == dict.fromkeys(names, 1)
+    assert {n: len(r) for n, r in reply.content.array_records.items()} == {
+        "adapter": 1,
+        "projector": 1,
+    }
+    kept = unpack(sent.content["memory"][PARCEL].numpy())
+    assert {k: a.tobytes() for k, a in kept.items()} == {k: a.tobytes() for k, a in values.items()}
+    found = wire.decode(message, reply).content["adapter"]
+    assert {k: a.numpy().tobytes() for k, a in found.items()} == {
+        k: a.tobytes() for k, a in values.items()
     }
 
 
@@ -88,30 +130,32 @@ def test_stock_strategies_see_float32(tmp_path, monkeypatch, codec, aggregator):
 
 def flip(message, reply):
     record = reply.content["adapter"]
-    array = record["a.lora_A.weight"]
-    damaged = bytearray(array.data)
+    parcel = record[PARCEL]
+    damaged = bytearray(parcel.data)
     damaged[-1] ^= 4
-    record["a.lora_A.weight"] = Array(array.dtype, array.shape, array.stype, bytes(damaged))
+    record[PARCEL] = Array(parcel.dtype, parcel.shape, parcel.stype, bytes(damaged))
 
 
 def unsigned(message, reply):
     del reply.content[CODEC]
 
 
+@inside
 def uncoded(message, reply):
     for name, record in reply.content.array_records.items():
         plain = {k: Array(np.zeros(a.shape, np.float32)) for k, a in record.items()}
         reply.content[name] = ArrayRecord(plain)
 
 
+@inside
 def fewer(message, reply):
     del reply.content["adapter"]["a.lora_A.weight"]
 
 
 def oversize(message, reply):
     record = reply.content["adapter"]
-    array = record["a.lora_A.weight"]
-    record["a.lora_A.weight"] = Array(array.dtype, array.shape, array.stype, b"x" * 10**6)
+    parcel = record[PARCEL]
+    record[PARCEL] = Array(parcel.dtype, parcel.shape, parcel.stype, b"x" * 10**6)
 
 
 DAMAGE = {
@@ -210,7 +254,8 @@ def test_the_ledger_has_the_bytes_on_the_wire(tmp_path, codec, share):
     assert {event["client"]: event["bytes-down"] for event in replied} == down
     # A reply mirrors what was sent, in the same codec.
     assert {event["client"]: event["bytes"] for event in replied} == down
-    values = sum(a.numpy().nbytes for m in sent for a in m.content["adapter"].values())
+    parcels = [unpack(m.content["adapter"][PARCEL].numpy()) for m in sent]
+    values = sum(a.nbytes for parcel in parcels for a in parcel.values())
     numbers = 5 * sum(int(np.prod(s)) for s in ((2, 3), (3, 2), (2, 5))) * 4
     extra = 0 if codec == "bf16" else 5 * 4 * (2 + 2 + 2)
     assert values == numbers * share + extra
