@@ -21,7 +21,7 @@ from fcit_app.data.folder.private import own_data
 from fcit_app.data.lesson import lesson_text, own_lesson, parse_lesson, read_lessons, tasks_in
 from fcit_app.errors import ModelError, RunError
 from fcit_app.methods.state import read_memory
-from fcit_app.parcel import PARCEL, unpack
+from fcit_app.parcel import PARCEL, pack, unpack
 
 if TYPE_CHECKING:  # it imports torch
     from client_app.worker import Worker
@@ -89,12 +89,14 @@ def importance(message: Message, context: Context) -> Message:
     client, clients = _identity(context)
     config = message.content.config_records["config"]
     stage, lesson = int(config["stage"]), own_lesson(config, client)  # type: ignore[arg-type]
-    (sent,) = message.content.array_records.values()
-    arrays = _arrays({"arrays": sent})
+    (parcel,) = message.content.array_records.values()
+    sent = unpack(parcel[PARCEL].numpy())
+    arrays = {_parameter(key): array for key, array in sent.items()}
     measured = _worker(context).importance(arrays, stage, client, clients, lesson)
-    found = {key: Array(measured.arrays[_parameter(key)]) for key in sent}
+    found = pack({key: measured.arrays[_parameter(key)] for key in sent})
     metrics = MetricRecord({"num-examples": measured.samples, "client": client, "stage": stage})
-    content = RecordDict({"importance": ArrayRecord(found), "metrics": metrics})
+    record = ArrayRecord({PARCEL: Array(found)})
+    content = RecordDict({"importance": record, "metrics": metrics})
     return Message(content, reply_to=message)
 
 

@@ -15,11 +15,20 @@ from collections.abc import Collection
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fcit_app.errors import DataError
-from server_app.mirror import judge_announced, judge_mirror, judge_names
+from fcit_app.errors import DataError, ModelError
+from fcit_app.parcel import PARCEL
+from server_app.mirror import judge_announced, judge_mirror, judge_names, judge_parcels
 from server_app.norms import change_norm
 from strategies.identities import read_identity
-from strategies.records import CLIENT, CONFIG, IMPORTANCE, MEMORY, METRICS, NUM_EXAMPLES
+from strategies.records import (
+    CLIENT,
+    CONFIG,
+    IMPORTANCE,
+    MEMORY,
+    METRICS,
+    NUM_EXAMPLES,
+    unpacked,
+)
 from strategies.replies import error_text
 
 LOSS = "train-loss"
@@ -164,7 +173,7 @@ def judge_importance(sent: Message, reply: Message, client: int, most_examples: 
     Parameters
     ----------
     sent : Message
-        The query; its one ArrayRecord has the names and shapes that must come back.
+        The query; its one ArrayRecord is a parcel of the names and shapes that must come back.
     reply : Message
         What came back.
     client : int
@@ -174,14 +183,23 @@ def judge_importance(sent: Message, reply: Message, client: int, most_examples: 
     """
     if reply.has_error():
         return error_text(reply.error)
-    (wanted,) = sent.content.array_records.values()
-    records = reply.content.array_records
-    if set(records) != {IMPORTANCE}:
-        return f"array records {sorted(records)} instead of {[IMPORTANCE]}"
-    problem = judge_names(wanted, records[IMPORTANCE])
+    (parcel,) = sent.content.array_records.values()
+    problem = judge_parcels({IMPORTANCE: parcel[PARCEL]}, reply)
     if problem:
         return problem
-    for key, array in records[IMPORTANCE].items():
+    answer = reply.content.array_records[IMPORTANCE]
+    problem = judge_values(answer[PARCEL])
+    if problem:
+        return f"the parcel {problem}"
+    try:
+        found = unpacked(answer)
+    except ModelError as error:
+        return str(error)
+    wanted = unpacked(parcel)
+    problem = judge_names(wanted, found)
+    if problem:
+        return problem
+    for key, array in found.items():
         problem = judge_announced(wanted[key], array) or judge_values(array)
         if problem:
             return f"{key} {problem}"

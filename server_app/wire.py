@@ -10,10 +10,11 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Message, RecordDict
 
 from fcit_app.errors import ModelError
-from fcit_app.parcel import PARCEL, checksum, pack, unpack
+from fcit_app.parcel import PARCEL, checksum
 from server_app.guard import expected, judge_values
 from server_app.mirror import judge_mirror, judge_parcels
 from server_app.sizes import array_bytes
+from strategies.records import packed, unpacked
 
 if TYPE_CHECKING:  # it imports torch
     from fcit_app.codec import Codec
@@ -106,7 +107,7 @@ class Wire:
             raise WireError("its checksum is not its arrays': they were damaged on the way")
         read = copy.copy(reply)
         rest = {name: record for name, record in reply.content.items() if name != CODEC}
-        found = {name: _unpacked(name, parcels[name], wanted[name]) for name in wanted}
+        found = {name: _opened(name, parcels[name], wanted[name]) for name in wanted}
         read.content = RecordDict({**rest, **found})
         if self._codec != "none":
             for name, record in self._moved(wanted, read).items():
@@ -149,21 +150,16 @@ class Wire:
         return self._parcels[id(record)][1]
 
 
-def packed(record: ArrayRecord) -> ArrayRecord:
-    """Make a parcel of a record."""
-    return _record({PARCEL: pack({key: array.numpy() for key, array in record.items()})})
-
-
-def _unpacked(name: str, parcel: ArrayRecord, wanted: ArrayRecord) -> ArrayRecord:
-    """Undo ``packed``, with the keys that are wanted in their order, then all others."""
+def _opened(name: str, parcel: ArrayRecord, wanted: ArrayRecord) -> ArrayRecord:
+    """Open a stranger's parcel: the keys that are wanted in their order, then all others."""
     problem = judge_values(parcel[PARCEL])
     if problem:
         raise WireError(f"{name}: the parcel {problem}")
     try:
-        found = unpack(parcel[PARCEL].numpy())
+        found = unpacked(parcel)
     except ModelError as error:
         raise WireError(f"{name}: {error}") from error
-    return _record({key: found[key] for key in (*wanted, *found) if key in found})
+    return ArrayRecord({key: found[key] for key in (*wanted, *found) if key in found})
 
 
 def _record(arrays: Mapping[str, Any]) -> ArrayRecord:

@@ -31,9 +31,11 @@ from strategies.records import (
     MEMORY,
     METRICS,
     NUM_EXAMPLES,
+    packed,
     part_of,
     to_arrays,
     to_record,
+    unpacked,
 )
 from strategies.replies import (
     Rejection,
@@ -188,7 +190,7 @@ class Continual(TrainOnly):
             The new global record; the same if nobody answered.
         """
         state = read_state(arrays)
-        record = initial_single(state.adapter, state.projector)
+        record = packed(initial_single(state.adapter, state.projector))
         messages = []
         for node in grid.get_node_ids():
             content = RecordDict({_ARRAYS: record, CONFIG: config.copy()})
@@ -256,6 +258,6 @@ def _client(reply: Message) -> int:
 
 
 def _importance(reply: Message) -> Importance:
-    record = reply.content.array_records[IMPORTANCE]
+    record = unpacked(reply.content.array_records[IMPORTANCE])
     arrays = {key.partition("/")[2]: array for key, array in to_arrays(record).items()}
     return Importance(arrays, _examples(reply))

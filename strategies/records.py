@@ -10,6 +10,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from fcit_app.arrays import Arrays
+from fcit_app.parcel import PARCEL, pack, unpack
 
 ADAPTER = "adapter"
 PROJECTOR = "projector"
@@ -32,6 +33,23 @@ def to_record(arrays: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
 def to_arrays(record: ArrayRecord) -> Arrays:
     """Named float32 arrays of Flower's record, in its order."""
     return {name: np.asarray(array.numpy(), dtype=np.float32) for name, array in record.items()}
+
+
+def packed(record: ArrayRecord) -> ArrayRecord:
+    """Make a record of one array, a parcel of all of a record's (see `fcit_app.parcel`)."""
+    return ArrayRecord({PARCEL: Array(pack({key: array.numpy() for key, array in record.items()}))})
+
+
+def unpacked(record: ArrayRecord) -> ArrayRecord:
+    """Undo `packed`; the keys come in alphabetical order.
+
+    Raises
+    ------
+    ModelError
+        If the record's parcel is damaged.
+    """
+    arrays = unpack(record[PARCEL].numpy())
+    return ArrayRecord({key: Array(array) for key, array in arrays.items()})
 
 
 def part_of(

@@ -25,11 +25,11 @@ from fcit_app.runs import RunFolder
 from server_app.journal import Journal
 from server_app.loop import Federation
 from server_app.nodes import ClientNodes
-from server_app.wire import CODEC, packed
+from server_app.wire import CODEC
 from strategies.aggregators import make_aggregator
 from strategies.bank_record import BankRecord, write_bank
 from strategies.disco import Disco
-from strategies.records import to_record
+from strategies.records import packed, to_record
 
 WIDTH = 8
 SHAPES = {"a.lora_A.weight": (2, 3), "a.lora_B.weight": (3, 2), "b.lora_A.weight": (2, 5)}

@@ -7,16 +7,18 @@ import re
 import numpy as np
 import pytest
 from app_runs import events, run_config, serve
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from in_process_grid import InProcessGrid
 
 from client_app.app import app as client_app
 from fcit_app.errors import RunError
+from fcit_app.parcel import PARCEL
 from fcit_app.runs import RunFolder
 from server_app.guard import judge_importance
 from strategies.continual import IMPORTANCE_QUERY
 from strategies.continual_record import read_state
+from strategies.records import packed, to_record, unpacked
 
 NEW = ("ewc", "o-lora", "m-lora", "moelora", "l2p")
 ROUNDS = {"rounds": 2, "clients_per_round": 3}
@@ -168,18 +170,43 @@ BAD = 4
 """A client whose answers are bad."""
 
 
-def on_values(change):
+def inside(change):
+    """Change the record in the parcel of an answer."""
+
     def alter(reply):
-        record = reply.content["importance"]
-        key = min(record)
-        record[key] = Array(change(record[key].numpy()).astype(np.float32))
+        record = unpacked(reply.content["importance"])
+        change(record)
+        reply.content["importance"] = packed(record)
 
     return alter
 
 
-def drop_first(reply):
-    record = reply.content["importance"]
+def on_values(change):
+    def alter(record):
+        key = min(record)
+        record[key] = Array(change(record[key].numpy()).astype(np.float32))
+
+    return inside(alter)
+
+
+@inside
+def drop_first(record):
     del record[min(record)]
+
+
+def damaged(reply):
+    record = reply.content["importance"]
+    record[PARCEL] = Array(record[PARCEL].numpy()[::-1].copy())
+
+
+def opened(reply):
+    reply.content["importance"] = unpacked(reply.content["importance"])
+
+
+def torn(reply):
+    array = reply.content["importance"][PARCEL]
+    torn = Array(array.dtype, array.shape, array.stype, array.data[:-3])
+    reply.content["importance"][PARCEL] = torn
 
 
 def metric(key, value):
@@ -198,6 +225,9 @@ PROBLEMS = {
     "samples": (metric("num-examples", 41), "num-examples is 41, not a whole number from 1 to 40"),
     "none": (metric("num-examples", 0), "num-examples is 0"),
     "other": (metric("client", 0), "the node now says that it is client 0"),
+    "damaged": (damaged, "parcel of arrays cannot be read"),
+    "torn": (torn, "the parcel cannot be read"),
+    "unpacked": (opened, "importance: 2 arrays that are no parcel"),
     "record": (lambda reply: reply.content.pop("importance"), "array records .* instead of"),
 }
 
@@ -205,7 +235,7 @@ PROBLEMS = {
 def answer_to_query(change):
     """A query and the answer of client BAD with 40 samples, altered."""
     InProcessGrid(client_app, 1)
-    arrays = ArrayRecord({name: Array(np.ones(2, np.float32)) for name in ("a/w", "b/w")})
+    arrays = packed(to_record({name: np.ones(2) for name in ("a/w", "b/w")}))
     sent = Message(RecordDict({"arrays": arrays}), 5, IMPORTANCE_QUERY)
     metrics = MetricRecord({"num-examples": 40, "client": BAD})
     reply = Message(RecordDict({"importance": arrays.copy(), "metrics": metrics}), reply_to=sent)
