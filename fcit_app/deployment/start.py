@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from fcit_app.errors import RunError
 from fcit_app.launch.app_dir import find_app_dir
-from fcit_app.launch.processes import MARK_VARIABLE, Family
+from fcit_app.processes import MARK_VARIABLE, Family
 from fcit_app.launch.signals import Interruption
 from fcit_app.launch.superlink import find_program
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit

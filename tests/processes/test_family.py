@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from fcit_app.launch.processes import MARK_VARIABLE, Family
+from fcit_app.processes import MARK_VARIABLE, Family
 from fcit_app.launch.signals import watch_signals
 from fcit_app.workers import wait_gone
 
