@@ -145,8 +145,9 @@ class Federation:
 
     def start_superlink(self, name: str = "superlink") -> Command:
         if self.secure:
-            text = self.page(block("sh", "make-certificates.sh /srv/fcit"))
-            self.run("certificates", text)
+            if not (self.folder / "certificates").exists():
+                text = self.page(block("sh", "make-certificates.sh /srv/fcit"))
+                self.run("certificates", text)
             text = self.page(block("sh", "start superlink", "--ssl-certfile"))
             if not self.authenticated:
                 text = text.replace("--enable-supernode-auth", "")

@@ -42,7 +42,7 @@ INSIDE = {
     "estimate": {"config", "data", "model"},
     "doctor": {"data", "workers"},
     "launch": {"config", "processes", "runs", "workers"},
-    "deployment": {"launch", "processes", "runs"},
+    "deployment": {"config", "launch", "processes", "runs", "workers"},
     "reference": {"config", "data", "evaluate", "model", "runs", "train", "workers"},
     "pretrain": {"data", "model"},
     "watch": {"runs"},
