@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fcit_app import cli
@@ -18,6 +19,7 @@ from fcit_app.deployment import let_runs_stop
 from fcit_app.launch.signals import Interruption
 from fcit_app.processes import MARK_VARIABLE, Family
 from fcit_app.runs import RunFolder, locked, stop_asked
+from fcit_app.workers import wait_gone
 
 ROOT = Path(__file__).parents[2]
 SERVER = """
@@ -104,6 +106,27 @@ def test_one_that_is_made_in_one_piece_is_not_waited_for(tmp_path, mark, told):
     server = serve(folder, mark)
     let_runs_stop(Family(mark), one_signal(), 60, told.append)
     assert server.poll() is None and not stop_asked(folder) and told == []
+
+
+def test_a_killed_front_leaves_nothing(tmp_path):
+    """As `fcit start` when it is killed itself, with a program that does not end."""
+    text = "import time; print('it runs', flush=True); time.sleep(60)"
+    front = (
+        "from fcit_app.deployment import run_program; from fcit_app.launch.signals import *; "
+        f"run_program('python', ['-c', {text!r}], Interruption())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", front],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "it runs\n"
+    everybody = psutil.Process(process.pid).children(recursive=True)
+    assert len(everybody) == 2  # the program and the caretaker
+    process.kill()
+    process.communicate()
+    assert wait_gone(everybody, 20)
 
 
 def test_a_supernode_has_no_runs_to_stop(monkeypatch, capsys):
