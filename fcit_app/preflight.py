@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fcit_app.config import RunConfig, Scalar, flatten, parse
+from fcit_app.config.contradictions import contradictions
 from fcit_app.config.paths import is_hub_name
 from fcit_app.config.schema import FEDERATED_METHODS, KEYS
 from fcit_app.data.catalogue import REST, is_private, never_trained, tasks_of
@@ -54,31 +55,22 @@ def foreseen(values: Mapping[str, Scalar], clients: int | None = None) -> list[s
     Returns
     -------
     list[str]
-        Noise has no bound or meets prototypes or importances, a codec is to feed back that cannot,
-        the base model's or encoder's folder is missing, the base cannot be quantised, has no such
-        attention, no revisions, or neither projector nor eyes, the tracker's package is missing,
-        the paper's presets have no data, captions cannot be scored, the scenario does not fit the
-        other settings or its file is wrong, the method cannot have the projector asked for, more
-        prompts are to be taken from a pool than it has, a round needs more replies than it has
-        participants, a method without clients is to be evaluated by them or to keep its answers, a
-        task that the run trains is named as unseen, general ability is asked of a base without a
-        skill set, there are too few samples to exchange pictures, fewer clients than participants
-        of a round, or something whose samples cannot be dealt to the clients.
+        Settings contradict each other, the base model's or encoder's folder is missing, the base
+        cannot be quantised, has no such attention, or neither projector nor eyes, the tracker's
+        package is missing, the paper's presets have no data, captions cannot be scored, the
+        scenario does not fit the other settings or its file is wrong, a task that the run trains is
+        named as unseen, fewer clients than participants of a round, or something whose samples
+        cannot be dealt to the clients.
     """
     about_scenario = _scenario(values, clients)
     problems = _folders(values) + about_scenario
     if not values.keys() >= set(KEYS):
         return problems  # the rest judges several keys together
     config = parse(values)
+    problems += contradictions(config)
     problems += _base_model(config) + _nothing_to_track_with(config)
-    problems += _no_skill_set(config) + _more_prompts_than_there_are(config)
-    problems += _one_projector_only(config) + _nobody_to_share_with(config)
-    problems += _more_replies_than_participants(config) + _noise_that_hides_nothing(config)
-    problems += _nothing_to_feed_back(config)
     # Without a sound scenario nobody knows what is trained.
     problems += [] if about_scenario else _trained_after_all(config) + _text_alone(config)
-    if config.method == "blind":
-        problems += _too_few_to_exchange(config)
     if not about_scenario:
         problems += _missing_files(config) + _no_caption_scorers(config)
     if config.federated and clients is not None:
@@ -189,44 +181,12 @@ def _base_model(config: RunConfig) -> list[str]:
             f"model.quantization: {model.quantization!r} is not allowed without the package "
             'bitsandbytes; allowed: none. Install it: pip install "fcit-disco[quantization]".'
         )
-    if model.revision and not is_hub_name(model.name):
-        problems.append(
-            f"model.revision: {model.revision!r} is not allowed for {model.name!r}, which has no "
-            "revisions; allowed: nothing. Only a checkpoint's name, organisation/model, has some."
-        )
     return problems
 
 
 def _nothing_to_track_with(config: RunConfig) -> list[str]:
     why = missing_package(config.tracking)
     return [f"tracking: {config.tracking!r} is not allowed here; {why}"] if why else []
-
-
-def _no_skill_set(config: RunConfig) -> list[str]:
-    if not config.evaluate.general or config.model.name == "mini":
-        return []
-    return [
-        f"evaluate.general: true is not allowed for the base {config.model.name!r}, which has no "
-        "held-out skill set; allowed: false. Only the base mini has one (model.name = mini)."
-    ]
-
-
-def _nobody_to_share_with(config: RunConfig) -> list[str]:
-    if config.federated:
-        return []
-    evaluate, method = config.evaluate, config.method
-    problems = []
-    if evaluate.where != "server":
-        problems.append(
-            f"evaluate.where: {evaluate.where!r} is not allowed with method {method}, which has no "
-            "clients; allowed: server."
-        )
-    if evaluate.predictions:
-        problems.append(
-            f"evaluate.predictions: true is not allowed with method {method}, whose answers are "
-            "not kept; allowed: false."
-        )
-    return problems
 
 
 def _missing_files(config: RunConfig) -> list[str]:
@@ -278,86 +238,6 @@ def _no_caption_scorers(config: RunConfig) -> list[str]:
         f"data.root: captions ({', '.join(captions)}) are scored by the package pycocoevalcap, "
         "which is not installed. Install it (pip install 'fcit-disco[captions]'), or name other "
         "tasks."
-    ]
-
-
-def _too_few_to_exchange(config: RunConfig) -> list[str]:
-    sizes = {
-        "data.train-samples": config.data.train_samples,
-        "data.test-samples": config.data.test_samples,
-    }
-    return [
-        f"{key}: {size} is not allowed; allowed for method blind, which exchanges pictures "
-        "between samples: a whole number, at least 2."
-        for key, size in sizes.items()
-        if size < 2
-    ]
-
-
-def _one_projector_only(config: RunConfig) -> list[str]:
-    if config.projector != "per-subspace" or config.method == "disco":
-        return []
-    return [
-        f"projector: 'per-subspace' is not allowed for method {config.method}, which has no "
-        "subspaces; allowed: shared, frozen (or method = disco)."
-    ]
-
-
-def _more_prompts_than_there_are(config: RunConfig) -> list[str]:
-    if config.l2p.top <= config.l2p.pool:
-        return []
-    return [
-        f"l2p.top: {config.l2p.top} is not allowed; allowed: a whole number from 1 to l2p.pool, "
-        f"which is {config.l2p.pool}. Lower l2p.top or raise l2p.pool."
-    ]
-
-
-def _nothing_to_feed_back(config: RunConfig) -> list[str]:
-    if not config.codec_feedback or config.codec == "int8":
-        return []
-    return [
-        f"codec-feedback: true is not allowed with codec = {config.codec}; allowed: false (or "
-        "codec = int8)."
-    ]
-
-
-def _noise_that_hides_nothing(config: RunConfig) -> list[str]:
-    identity, problems = config.identity, []
-    if identity.noise > 0 and identity.clip == 0:
-        problems.append(
-            f"identity.clip: {identity.clip:g} is not allowed with identity.noise = "
-            f"{identity.noise:g}; allowed: a number above 0. Noise hides a sample only if there is "
-            "a bound on what a sample can change. Set identity.clip to the length of the encoder's "
-            "features (1 for hashed-ngrams and sentence-transformers)."
-        )
-    if identity.noise > 0 and identity.prototypes > 0:
-        problems.append(
-            f"identity.prototypes: {identity.prototypes} is not allowed with identity.noise = "
-            f"{identity.noise:g}; allowed: 0. One sample can change how all the others divide into "
-            "clusters, which this noise does not hide."
-        )
-    privacy = config.privacy
-    if privacy.update_noise > 0 and privacy.update_clip == 0:
-        problems.append(
-            f"privacy.update-clip: {privacy.update_clip:g} is not allowed with "
-            f"privacy.update-noise = {privacy.update_noise:g}; allowed: a number above 0. Noise "
-            "hides a client's data only if there is a bound on what they can change."
-        )
-    if privacy.update_noise > 0 and config.method == "ewc":
-        problems.append(
-            f"privacy.update-noise: {privacy.update_noise:g} is not allowed for method ewc, whose "
-            "clients also send what they measure of their data without noise; allowed: 0."
-        )
-    return problems
-
-
-def _more_replies_than_participants(config: RunConfig) -> list[str]:
-    if config.min_clients <= config.clients_per_round:
-        return []
-    return [
-        f"min-clients: {config.min_clients} is not allowed; allowed: a whole number from 1 to "
-        f"clients-per-round, which is {config.clients_per_round}. Lower min-clients or raise "
-        "clients-per-round."
     ]
 
 

@@ -74,7 +74,8 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
     saved: SavedState | None = None
     accepted: list[str] = []
     if config.resume:
-        held.enter_context(locked(RunFolder(Path(config.resume)).path, "run"))
+        held.enter_context(locked(path := RunFolder(Path(config.resume)).path, "run"))
+        forget_stop(path)  # at once: whoever asks from now on means this run
         folder, saved, accepted = open_run(config)
         if folder.has_result:
             LOGGER.info("The run in %s has finished; there is nothing left to do", folder.path)
@@ -96,7 +97,6 @@ def _run(grid: Grid, config: RunConfig, held: ExitStack) -> None:
     if folder is None:
         folder = RunFolder.create(config.out, flatten(config), describe_environment())
         held.enter_context(locked(folder.path, "run"))
-    forget_stop(folder.path)
     held.callback(forget_stop, folder.path)
     folder.ledger.cut_torn_line()
     LOGGER.info("The run's folder is %s", folder.path)

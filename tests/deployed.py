@@ -143,10 +143,11 @@ class Federation:
         assert command.wait(seconds) == 0, command.text()
         return command
 
-    def start_superlink(self, name: str = "superlink") -> Command:
+    def start_superlink(self, name: str = "superlink", options: str = "") -> Command:
         if self.secure:
-            text = self.page(block("sh", "make-certificates.sh /srv/fcit"))
-            self.run("certificates", text)
+            if not (self.folder / "certificates").exists():
+                text = self.page(block("sh", "make-certificates.sh /srv/fcit"))
+                self.run("certificates", text)
             text = self.page(block("sh", "start superlink", "--ssl-certfile"))
             if not self.authenticated:
                 text = text.replace("--enable-supernode-auth", "")
@@ -156,7 +157,7 @@ class Federation:
         if not self.secure:
             connection = re.sub("root-certificates.*", "insecure = true", connection)
         (self.folder / "flwr" / "config.toml").write_text(connection)
-        link = self.start(name, text)
+        link = self.start(name, f"{text.rstrip()} {options}")
         wait_until(partial(link.says, "Uvicorn running on"), link, 500)
         return link
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from fcit_app.launch.processes import MARK_VARIABLE
+from fcit_app.processes import MARK_VARIABLE
 from fcit_app.workers import lives
 
 BIN = Path(sys.executable).parent

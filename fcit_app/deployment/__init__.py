@@ -5,6 +5,7 @@ from fcit_app.deployment.cause import explain
 from fcit_app.deployment.check import check_node, check_superlink
 from fcit_app.deployment.reach import reach, wait_for_superlink
 from fcit_app.deployment.start import run_program
+from fcit_app.deployment.stopping import let_runs_stop
 
 __all__ = [
     "PROGRAMS",
@@ -12,6 +13,7 @@ __all__ = [
     "check_node",
     "check_superlink",
     "explain",
+    "let_runs_stop",
     "reach",
     "read_arguments",
     "run_program",

@@ -9,20 +9,25 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fcit_app.errors import RunError
 from fcit_app.launch.app_dir import find_app_dir
-from fcit_app.launch.processes import MARK_VARIABLE, Family
 from fcit_app.launch.signals import Interruption
 from fcit_app.launch.superlink import find_program
+from fcit_app.processes import MARK_VARIABLE, Family, caretaking
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
 
 _LINES = 200
 _END_WITHIN = 15.0
 
 
-def run_program(name: str, arguments: Sequence[str], interruption: Interruption) -> tuple[int, str]:
+def run_program(
+    name: str,
+    arguments: Sequence[str],
+    interruption: Interruption,
+    before_end: Callable[[Family], None] = lambda family: None,
+) -> tuple[int, str]:
     """Run one of Flower's programs until it ends or a signal comes.
 
     Parameters
@@ -32,7 +37,10 @@ def run_program(name: str, arguments: Sequence[str], interruption: Interruption)
     arguments : Sequence[str]
         Its arguments.
     interruption : Interruption
-        Where a signal is recorded; the program is ended then, and what it has started with it.
+        Where a signal is recorded; the program is ended then, and what it has started with it. It
+        is also if this process is killed.
+    before_end : Callable[[Family], None]
+        What is done between the signal and that, with the program's processes.
 
     Returns
     -------
@@ -46,29 +54,31 @@ def run_program(name: str, arguments: Sequence[str], interruption: Interruption)
     """
     mark = uuid.uuid4().hex
     lines: collections.deque[str] = collections.deque(maxlen=_LINES)
-    process = subprocess.Popen(
-        [find_program(name), *arguments],
-        env=_environment(mark),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        # A Ctrl-C in the terminal reaches only us: we end the program, and it ends its own.
-        start_new_session=True,
-    )
-    family = Family(mark)
-    family.adopt(process.pid)
-    reader = threading.Thread(target=_pass_on, args=(process, lines), daemon=True)
-    reader.start()
-    while process.poll() is None and not interruption:
-        time.sleep(0.2)
-        family.refresh()
-    if interruption:
-        process.terminate()
-        # Flower takes leave of its SuperLink, and its executor follows by itself.
-        family.wait(_END_WITHIN)
-    survivors = family.end()
+    with caretaking(mark):
+        process = subprocess.Popen(
+            [find_program(name), *arguments],
+            env=_environment(mark),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # A Ctrl-C in the terminal reaches only us: we end the program, and it ends its own.
+            start_new_session=True,
+        )
+        family = Family(mark)
+        family.adopt(process.pid)
+        reader = threading.Thread(target=_pass_on, args=(process, lines), daemon=True)
+        reader.start()
+        while process.poll() is None and not interruption:
+            time.sleep(0.2)
+            family.refresh()
+        if interruption:
+            before_end(family)
+            process.terminate()
+            # Flower takes leave of its SuperLink, and its executor follows by itself.
+            family.wait(_END_WITHIN)
+        survivors = family.end()
     code = process.wait()
     reader.join(5.0)
     if survivors:

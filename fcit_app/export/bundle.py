@@ -24,8 +24,10 @@ from fcit_app.runs import RunResult, read_result
 _LOAD_BASE = "from transformers import {loader}\n\nbase = {loader}.from_pretrained(BASE_FOLDER)\n"
 _LOAD_ADAPTER = "from peft import PeftModel\n{base}model = PeftModel.from_pretrained(base, {where})"
 _LOAD_BANK = (
-    "import sys\n\nsys.path.append('{folder}/bank')\nfrom load_bank import load\n{base}"
-    "model, router = load(base, '{folder}/bank')\nwith router.asked([question]):\n"
+    "import sys\n\nsys.path.append('{folder}/bank')\nfrom load_bank import load\n"
+    "from text_encoder import text_encoder\n{base}"
+    "model, router = load(base, '{folder}/bank', text_encoder('{folder}/bank'))\n"
+    "with router.asked([question]):\n"
     "    model.generate(**inputs)"
 )
 

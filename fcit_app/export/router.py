@@ -15,7 +15,7 @@ from fcit_app.identity.reduction import directions
 from fcit_app.model.bank import Bank
 from fcit_app.runs.atomic import write_json
 
-LOADER = Path(__file__).with_name("load_bank.py")
+LOADER = tuple(Path(__file__).with_name(name) for name in ("load_bank.py", "text_encoder.py"))
 """The reference loader, copied into the export; it needs nothing of this project."""
 
 
@@ -29,7 +29,7 @@ def why_not_as_one(bank: Bank, config: RunConfig) -> str:
 
 
 def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
-    """Write ``router.safetensors``, ``router.json`` and ``load_bank.py``.
+    """Write ``router.safetensors``, ``router.json`` and the reference loader.
 
     Parameters
     ----------
@@ -72,4 +72,5 @@ def write_router(folder: Path, bank: Bank, config: RunConfig) -> None:
             "subspaces": [subspace.identifier for subspace in bank.subspaces],
         },
     )
-    shutil.copyfile(LOADER, folder / LOADER.name)
+    for file in LOADER:
+        shutil.copyfile(file, folder / file.name)

@@ -20,9 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fcit_app.errors import RunError
-from fcit_app.launch.processes import MARK_VARIABLE, Family
+from fcit_app.processes import MARK_VARIABLE, Family, caretaking, end_in_order
 from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
-from fcit_app.workers import wait_gone
 
 CONNECTION = "fcit"
 """Name of the connection in the private Flower configuration."""
@@ -104,23 +103,9 @@ class SuperLink:
         except (urllib.error.URLError, OSError):
             return False
 
-    def stop_run(self) -> None:
-        """End the simulation, if one runs, and give its Ray workers time to follow.
-
-        The simulation takes Ray down with it on SIGTERM. Ending the SuperLink first would leave
-        both training on as orphans; ``flwr stop`` does the same as this in five times as long.
-        """
-        self.family.refresh()
-        simulations = self.family.named("flwr-simulation")
-        for simulation in simulations:
-            simulation.terminate()
-        if simulations:
-            wait_gone(simulations, 15.0)
-
     def close(self) -> list[int]:
         """End the run, the SuperLink and whatever is left of them; return ids of survivors."""
-        self.stop_run()
-        survivors = self.family.end(grace=10.0)
+        survivors = end_in_order(self.family)
         for process in self._spawned:
             process.poll()
         return survivors
@@ -129,6 +114,8 @@ class SuperLink:
 @contextmanager
 def private_superlink(app_dir: Path) -> Iterator[SuperLink]:
     """Make a SuperLink's private folder, and leave neither processes nor files behind.
+
+    Not even when this process is killed: a caretaker then does what is left to do.
 
     Raises
     ------
@@ -139,16 +126,17 @@ def private_superlink(app_dir: Path) -> Iterator[SuperLink]:
     short = Path("/tmp")
     home = Path(tempfile.mkdtemp(prefix="fcit-", dir=short if short.is_dir() else None)).resolve()
     superlink = SuperLink(home, app_dir)
-    try:
-        for name in ("flwr", "cwd"):
-            (home / name).mkdir()
-        yield superlink
-    finally:
-        survivors = superlink.close()
-        # Ray may still be writing a last log line: the folder is temporary either way.
-        shutil.rmtree(home, ignore_errors=True)
-        if survivors:
-            raise RunError(f"Processes of the run could not be ended: {survivors}. Kill them.")
+    with caretaking(str(home), home):
+        try:
+            for name in ("flwr", "cwd"):
+                (home / name).mkdir()
+            yield superlink
+        finally:
+            survivors = superlink.close()
+            # Ray may still be writing a last log line: the folder is temporary either way.
+            shutil.rmtree(home, ignore_errors=True)
+            if survivors:
+                raise RunError(f"Processes of the run could not be ended: {survivors}. Kill them.")
 
 
 def _environment(home: Path, app_dir: Path) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from app_runs import serve
-from deployed import SMALL, finished, wait_until
+from deployed import SMALL, wait_until
 from in_process_grid import InProcessGrid
 from same_runs import everything
 
@@ -11,12 +13,38 @@ from client_app.app import app as client_app
 from fcit_app.runs import RunFolder, events_that_stand
 
 
-def test_tls_alone(federation, tmp_path):
+def happened(out: Path, event: str, stage: int) -> bool:
+    ledger = out / "ledger.jsonl"
+    return ledger.is_file() and f'"event": "{event}", "stage": {stage}' in ledger.read_text()
+
+
+def test_tls_alone_and_a_superlink_that_is_told_to_end(federation, tmp_path):
+    """The round under way is finished; the SuperLink's successor goes on after it."""
     secure = federation("tls", secure=True, authenticated=False, clients=1)
-    secure.start_superlink()
+    link = secure.start_superlink(options="--stop-within 600")  # the machine may be a slow one
     secure.start_nodes()
-    settings = {"method": "finetune", "clients-per-round": 1}
-    assert finished(secure, tmp_path / "run", settings).has_result
+    out = tmp_path / "run"
+    settings = {**SMALL, "method": "finetune", "clients-per-round": 1}
+    run = secure.start_run({**settings, "out": str(out)})
+    wait_until(lambda: happened(out, "round-started", 1), run, 900)
+    assert link.terminate() == 143
+    assert link.living() == []
+    assert f"{out}: stopping when the step under way is done, in 10:00 at the latest" in link.text()
+    assert f"{out}: Saved up to stage 1, round 1; go on with" in link.text()
+    folder = RunFolder(out)
+    assert [event["event"] for event in folder.ledger.read()][-2:] == [
+        "round-finished",
+        "run-stopped",
+    ]
+    run.kill()
+
+    secure.start_superlink("superlink-again")
+    again = secure.start_run({**settings, "resume": str(out)}, "resumed")
+    assert again.wait(900) == 0, again.text()
+    assert [e["round"] for e in folder.ledger.read() if e["event"] == "run-resumed"] == [1]
+    whole = {**folder.read_config(), "out": str(tmp_path / "whole"), "resume": ""}
+    serve(whole, InProcessGrid(client_app, 1, run_config=whole))
+    assert everything(folder) == everything(RunFolder(tmp_path / "whole"))
 
 
 def test_a_supernode_and_then_the_superlink_are_killed_in_mid_run(federation, tmp_path):
@@ -31,11 +59,7 @@ def test_a_supernode_and_then_the_superlink_are_killed_in_mid_run(federation, tm
     two_stages = {"tasks": "imagenet-r,figureqa", "method": "finetune", "clients-per-round": 2}
     run = plain.start_run({**SMALL, **two_stages, "out": str(out)})
 
-    def happened(event: str, stage: int) -> bool:
-        path = out / "ledger.jsonl"
-        return path.is_file() and f'"event": "{event}", "stage": {stage}' in path.read_text()
-
-    wait_until(lambda: happened("round-finished", 1), run, 900)
+    wait_until(lambda: happened(out, "round-finished", 1), run, 900)
     # The server now evaluates. It is held there until the successor is connected: on a slow machine
     # that might take longer, and the test would wait a minute for a message to the dead node.
     (server,) = [p for p in link.living() if "flwr-serverapp" in " ".join(p.cmdline())]
@@ -45,7 +69,7 @@ def test_a_supernode_and_then_the_superlink_are_killed_in_mid_run(federation, tm
     wait_until(lambda: successor.says("SuperNode ID:"), successor, 500)
     server.resume()
 
-    wait_until(lambda: happened("round-started", 2), run, 900)
+    wait_until(lambda: happened(out, "round-started", 2), run, 900)
     (superlink,) = [p for p in link.living() if "/flower-superlink" in " ".join(p.cmdline())]
     superlink.kill()
     assert link.wait(60) == 1

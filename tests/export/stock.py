@@ -5,7 +5,6 @@ Takes a JSON file: base, pictures, questions, and of each export its kind and fo
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -58,10 +57,11 @@ def logits(kind, folder, picture, question):
         return model(**inputs(folder, picture, question)).logits
     base = AutoModelForImageTextToText.from_pretrained(asked["base"])
     if kind == "bank":
-        spec = importlib.util.spec_from_file_location("load_bank", f"{folder}/load_bank.py")
-        loader = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loader)
-        model, router = loader.load(base, folder)
+        sys.path.append(folder)
+        from load_bank import load
+        from text_encoder import text_encoder
+
+        model, router = load(base, folder, text_encoder(folder))
         with router.asked([question]):
             return model(**inputs(asked["base"], picture, question)).logits
     model = PeftModel.from_pretrained(base, folder).eval()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fcit_app.errors import ModelError
+from fcit_app.export.text_encoder import text_encoder
 from fcit_app.identity.encoders import ClipTextEncoder, SentenceTransformerEncoder, load_encoder
 
 WORDS = ["what", "is", "the", "object", "in", "image", "how", "many", "are", "left"]
@@ -135,6 +136,18 @@ def test_sentence_transformer_features_are_normalised(sentence_folder):
     np.testing.assert_allclose(
         features, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", ["hashed-ngrams", "sentence-transformers", "clip"])
+def test_an_export_brings_the_same_encoder(clip_folder, sentence_folder, tmp_path, kind):
+    """Under its folder's name, and from where else it may lie."""
+    place = {"clip": clip_folder, "sentence-transformers": sentence_folder}.get(kind)
+    ours = load_encoder(f"{kind}:{place}" if place else kind).encode(TEXTS)
+    for written, given in [(str(place or ""), ""), ("elsewhere", str(place or ""))]:
+        (tmp_path / "router.json").write_text(json.dumps({"encoder": kind, "checkpoint": written}))
+        theirs = text_encoder(tmp_path, given)(TEXTS).numpy()
+        assert theirs.dtype == np.float32
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
 
 
 @pytest.mark.parametrize("encoder", [ClipTextEncoder, SentenceTransformerEncoder])

@@ -13,6 +13,7 @@ from fcit_app.evaluate.route import route
 from fcit_app.evaluate.saved_run import open_saved_run
 from fcit_app.export.load_bank import Router
 from fcit_app.export.router import write_router
+from fcit_app.export.text_encoder import text_encoder
 from fcit_app.identity.encoders import load_encoder
 from fcit_app.identity.privacy import clipped, deviation, noised
 from fcit_app.identity.reduction import directions, reduced
@@ -92,4 +93,5 @@ def test_clients_server_route_and_export_compare_in_the_same_dimensions(tiny_fol
     found = [route(run, text).weights for text in QUESTIONS]
     assert [list(weights.values()) for weights in found] == expected.tolist()
     write_router(tmp_path, run.bank, run.config)
-    assert torch.allclose(Router(tmp_path).weights(QUESTIONS), expected, atol=1e-6)
+    router = Router(tmp_path, text_encoder(tmp_path))
+    assert torch.allclose(router.weights(QUESTIONS), expected, atol=1e-6)

@@ -130,6 +130,17 @@ def test_asked_to_stop_it_finishes_the_round_and_goes_on_later(whole, tmp_path, 
     assert not {"run-failed", "stage-evaluated", "importance-gathered"} & set(kinds)
     assert not folder.has_result
     assert not stop_asked(folder.path)
+
+    given = {**mine, "resume": mine["out"]}
+    grid = InProcessGrid(client_app, 5, run_config=given)
+
+    def asks_early(client, message):
+        if len(grid.sent) <= 5:  # the first question of all: who is there
+            ask_to_stop(folder.path)
+
+    grid.fail = asks_early
+    resumed(mine, folder, grid)
+    assert [event["event"] for event in folder.ledger.read()][-2:] == ["run-resumed", "run-stopped"]
     (folder.path / "stop").touch()  # one that the run before did not live to see
     assert everything(resumed(mine, folder)) == everything(expected)
     assert not stop_asked(folder.path)

@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from fcit_app.workers import lives
+from fcit_app.workers import lives, wait_gone
 
 MARK_VARIABLE = "FCIT_RUN"
 """Environment variable by which a run's processes are known; nobody else sets it."""
@@ -90,3 +90,24 @@ class Family:
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False
+
+
+def end_in_order(family: Family) -> list[int]:
+    """End a run's simulation first, then its SuperLink and whatever is left of both.
+
+    The simulation takes Ray down with it on SIGTERM. Ending the SuperLink first would leave both
+    training on as orphans; ``flwr stop`` does the same as this in five times as long.
+
+    Returns
+    -------
+    list[int]
+        See ``Family.end``.
+    """
+    family.alive()  # who has not been seen yet is known from now on
+    simulations = family.named("flwr-simulation")
+    for simulation in simulations:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            simulation.terminate()
+    if simulations:
+        wait_gone(simulations, 15.0)
+    return family.end(grace=10.0)

@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from fcit_app.launch.processes import MARK_VARIABLE, Family
 from fcit_app.launch.signals import watch_signals
+from fcit_app.processes import MARK_VARIABLE, Family
 from fcit_app.workers import wait_gone
 
 SLEEP = "import time; time.sleep(60)"
