@@ -51,8 +51,9 @@ class Router:
             "cosine": best,
             "concat": torch.ones_like(best),
         }[self.facts["activation"]]
-        known = best.amax(dim=-1, keepdim=True) >= (self.facts["open_world"] or -torch.inf)
-        return (weights * known).float()
+        if self.facts["open_world"] is not None:
+            weights = weights * (best.amax(dim=-1, keepdim=True) >= self.facts["open_world"])
+        return weights.float()
 
     @contextmanager
     def asked(self, questions: Sequence[str]) -> Iterator[None]:
