@@ -51,7 +51,7 @@ class Router:
             "cosine": best,
             "concat": torch.ones_like(best),
         }[self.facts["activation"]]
-        if self.facts["open_world"] is not None:
+        if self.facts["open_world"]:  # 0: no limit
             weights = weights * (best.amax(dim=-1, keepdim=True) >= self.facts["open_world"])
         return weights.float()
 
