@@ -84,12 +84,9 @@ class TokensAhead:
             plan = plan_round(config, nodes, stage, number)
             group = str((stage.number - 1) * config.rounds + number)
             for client in plan.participants:
-                if client not in asked:
-                    own = {c: lesson for c, lesson in plan.lessons.items() if c == client}
-                    told = write_lessons(own) if own else {}
-                    asked[client] = identity_question(
-                        nodes[client], stage.number, group, lives, told
-                    )
+                told = write_lessons({client: plan.lessons[client]}) if plan.lessons else {}
+                question = identity_question(nodes[client], stage.number, group, lives, told)
+                asked.setdefault(client, question)
         sent = {key for key in self._grid.push_messages(list(asked.values())) if key}
         end = time.monotonic() + LONGEST
         for client, message in asked.items():
