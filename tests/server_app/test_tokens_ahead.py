@@ -291,43 +291,51 @@ slots = ["clevr-math", "arxivqa", "figureqa"]
 """
 
 
-@pytest.mark.parametrize("where", ["server", "clients"])
-def test_a_whole_run_with_lessons_is_the_same_to_the_bit(tiny_folder, tmp_path, monkeypatch, where):
-    (tmp_path / "slots.toml").write_text(SLOTS)
-    settings = {"scenario": str(tmp_path / "slots.toml"), "tasks": "", "clients_per_round": 3}
-    settings |= {"rounds": 2, "train__steps": 1, "data__test_samples": 2, "evaluate__where": where}
-    grids = {}
+def with_lessons(tiny_folder, out, **settings):
+    """Configuration and grid of a run of the real apps with lessons."""
+    out.mkdir()
+    (out / "slots.toml").write_text(SLOTS)
+    settings |= {"scenario": str(out / "slots.toml"), "tasks": "", "clients_per_round": 3}
+    settings |= {"train__steps": 1, "data__test_samples": 2}
+    config = run_config(tiny_folder, out / "run", **settings)
+    return config, InProcessGrid(client_app, 5, run_config=config)
 
-    def run(name):
-        config = run_config(tiny_folder, tmp_path / name, **settings)
-        grids[name] = InProcessGrid(client_app, 5, run_config=config)
-        return serve(config, grids[name])
 
-    evaluate, begun = Learning.evaluate, []
-
-    def noticing(*arguments, **named):
-        begun.append(len(grids["ahead"].sent))
-        return evaluate(*arguments, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learning, "evaluate", noticing)
-        ahead = run("ahead")
-    with monkeypatch.context() as patch:
-        patch.setattr(TokensAhead, "ask", lambda self, stage, nodes: None)
-        asks = run("asks")
-    assert everything(ahead) == everything(asks)
-    # Who evaluates is asked after it; else the second stage's clients are asked before it.
-    kinds = [message.metadata.message_type for message in grids["ahead"].sent]
-    before, after = kinds[: begun[0]], kinds[begun[0] :]
-    assert before[-1] == (IDENTITY_QUERY if where == "server" else "train")
-    assert after[0] == ("train" if where == "server" else "evaluate")
-    # The same questions: both stages' drawn clients, and no lesson twice.
+def test_a_whole_run_with_lessons_is_the_same_to_the_bit(tiny_folder, tmp_path, monkeypatch):
+    config, grid = with_lessons(tiny_folder, tmp_path / "ahead", rounds=2)
+    ahead = serve(config, grid)
+    monkeypatch.setattr(TokensAhead, "ask", lambda self, stage, nodes: None)
+    config, other = with_lessons(tiny_folder, tmp_path / "asks", rounds=2)
+    assert everything(ahead) == everything(serve(config, other))
+    # The same questions, and no lesson twice.
     found, expected = (
-        sorted(own_question(grid, message) for message in grid.sent_of(IDENTITY_QUERY))
-        for grid in (grids["ahead"], grids["asks"])
+        sorted(own_question(each, message) for message in each.sent_of(IDENTITY_QUERY))
+        for each in (grid, other)
     )
     assert found == expected
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("where", ["server", "clients"])
+def test_who_evaluates_is_asked_after_it(tiny_folder, tmp_path, monkeypatch, where):
+    config, grid = with_lessons(tiny_folder, tmp_path / "run", rounds=1, evaluate__where=where)
+    evaluate, begun = Learning.evaluate, []
+
+    def noticing(*arguments, **named):
+        begun.append(len(grid.sent))
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr(Learning, "evaluate", noticing)
+    serve(config, grid)
+    kinds = [message.metadata.message_type for message in grid.sent]
+    before, meanwhile = kinds[: begun[0]], kinds[begun[0] : begun[1]]
+    if where == "server":
+        assert before[-1] == IDENTITY_QUERY
+        assert set(meanwhile) == {"train"}
+    else:
+        assert before[-1] == "train"
+        assert meanwhile == sorted(meanwhile, key=["evaluate", IDENTITY_QUERY, "train"].index)
+        assert set(meanwhile) == {"evaluate", IDENTITY_QUERY, "train"}
 
 
 def own_question(grid, message):
