@@ -206,7 +206,8 @@ def run_federated(
     if config.resume:
         journal.write("run-resumed", **begun, **_resumed(folder, saved, accepted))
     if saved is None:
-        learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
+        with federation.asking_ahead(stages[0]):
+            learning.measure_zero_shot(tasks, never_trained(config.evaluate.unseen, tasks))
     arrays = _run_stages(config, stages, folder, journal, learning, federation, checkpoint, arrays)
     totals = federation.totals
     privacy = privacy_facts(config, folder.ledger.read())
@@ -253,7 +254,7 @@ def _run_stages(
     from fcit_app.report import write_report  # only now: it imports matplotlib
 
     done = checkpoint.place
-    for stage in stages:
+    for stage, following in zip(stages, [*stages[1:], None], strict=True):
         if not done.covers(stage.number, 1):
             # In the ledger, so that a run can be told without its scenario's file.
             lessons: dict[str, object] = (
@@ -273,14 +274,15 @@ def _run_stages(
             checkpoint.save(arrays, stage, config.rounds, FINISHED)
         if not done.covers(stage.number, EVALUATED):
             stop_if_asked(folder)
-            analysis = learning.evaluate(
-                arrays,
-                stage,
-                tasks_asked(config, stages, stage.number),
-                seen=len(tasks_seen(stages, stage.number)),
-                trained=federation.totals.tasks_of_subspaces(),
-                last=stage is stages[-1],
-            )
+            with federation.asking_ahead(following):
+                analysis = learning.evaluate(
+                    arrays,
+                    stage,
+                    tasks_asked(config, stages, stage.number),
+                    seen=len(tasks_seen(stages, stage.number)),
+                    trained=federation.totals.tasks_of_subspaces(),
+                    last=following is None,
+                )
             folder.write_analysis(analysis)
             checkpoint.save(arrays, stage, config.rounds, EVALUATED)
             write_report([folder.path], folder.path / "report.html")

@@ -16,9 +16,12 @@ from strategies.grid_view import GridView
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 _PART_OF_WAIT = 0.02
 
-# Messages outlive the wait a little: of a client that is late we say so in our own words, where the
-# SuperLink would say that a message is unavailable.
-_GRACE = 5.0
+GRACE = 5.0
+"""Seconds that messages outlive the wait for their replies.
+
+Of a client that is late we say so in our own words; the SuperLink would say that a message is
+unavailable.
+"""
 
 # Who is still missing is told after this many seconds, then after twice as many, and so on.
 _FIRST_WORD, _LONGEST_SILENCE = 30.0, 600.0
@@ -35,6 +38,7 @@ def exchange(
     messages: Iterable[Message],
     timeout: float,
     remind: Remind = lambda missing, waited: None,
+    under_way: Iterable[Message] = (),
 ) -> Iterator[Message]:
     """Send messages and give their replies as they come in.
 
@@ -49,18 +53,21 @@ def exchange(
         a node that comes back does not work on what nobody waits for any more.
     remind : Remind, optional
         Told who is late, while waiting.
+    under_way : Iterable[Message], optional
+        Messages that were sent before and have not been answered; waited for like the others.
 
     Yields
     ------
     Message
         At most one reply to each message, error replies among them.
     """
-    outgoing = list(messages)
+    outgoing, former = list(messages), list(under_way)
     if timeout < math.inf:
         for message in outgoing:
-            message.metadata.ttl = timeout + _GRACE
+            message.metadata.ttl = timeout + GRACE
     start, word = time.monotonic(), _FIRST_WORD
     waiting = {key for key in grid.push_messages(outgoing) if key}
+    waiting |= {message.metadata.message_id for message in former}
     while waiting:
         came = list(grid.pull_messages(sorted(waiting)))
         for reply in came:
@@ -72,7 +79,8 @@ def exchange(
             return
         if waiting and waited >= word:
             word = waited + min(waited, _LONGEST_SILENCE)
-            remind([m for m in outgoing if m.metadata.message_id in waiting], waited)
+            late = [m for m in (*outgoing, *former) if m.metadata.message_id in waiting]
+            remind(late, waited)
         if waiting and not came:
             pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, _PART_OF_WAIT * waited))
             time.sleep(min(pause, timeout - waited))
@@ -109,8 +117,12 @@ class PromptGrid(GridView):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
         """Send messages and wait for replies; without limit if there is no timeout."""
-        sent = list(messages)
         limit = math.inf if timeout is None else timeout
-        replies = list(exchange(self, sent, limit, self._remind))
-        asked = {message.metadata.message_id: message for message in sent}
-        return [self._inspect(asked[r.metadata.reply_to_message_id], r) for r in replies]
+        answered = self._answered(list(messages), limit)
+        return [self._inspect(message, reply) for message, reply in answered]
+
+    def _answered(self, messages: list[Message], limit: float) -> list[tuple[Message, Message]]:
+        """Ask; give each message that is answered in time with its reply."""
+        replies = list(exchange(self, messages, limit, self._remind))
+        asked = {message.metadata.message_id: message for message in messages}
+        return [(asked[reply.metadata.reply_to_message_id], reply) for reply in replies]

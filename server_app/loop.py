@@ -22,6 +22,7 @@ from fcit_app.data.stages import Stage
 from fcit_app.errors import RunError
 from fcit_app.identity.privacy import deviation
 from fcit_app.runs.token_book import TokenBook
+from server_app.ahead import EarlyGrid, TokensAhead
 from server_app.exchange import PromptGrid, exchange
 from server_app.guard import judge_identity, judge_importance
 from server_app.journal import Journal
@@ -107,6 +108,7 @@ class Federation:
         self._config = config
         self._journal = journal
         self._skipped = SkippedSamples()
+        self._ahead = TokensAhead(grid, strategy, config)
         self.totals = Totals()
         self.tokens: TokenBook | None = None
 
@@ -138,6 +140,19 @@ class Federation:
     def wants_finish(self) -> bool:
         """Whether ``finish_stage`` has anything to ask."""
         return isinstance(self._strategy, Finishing) and self._strategy.wants_finish
+
+    @contextmanager
+    def asking_ahead(self, stage: Stage | None) -> Iterator[None]:
+        """Have the identity tokens of a coming stage (None: there is none) made meanwhile.
+
+        For an evaluation. Where the clients evaluate they are busy, and asked after it.
+        """
+        before = self._config.evaluate.where == "server"
+        if stage and before:
+            self._ahead.ask(stage, self._nodes)
+        yield
+        if stage and not before:
+            self._ahead.ask(stage, self._nodes)
 
     def train_round(
         self,
@@ -205,7 +220,8 @@ class Federation:
         with _timed(seconds, "configure"):
             nodes = [self._nodes[c] for c in plan.participants]
             late = Late(self._clients, "client-timeout", config.client_timeout, tell)
-            view = PromptGrid(self._grid, nodes, _PATIENCE, given.inspect, late.remind)
+            claim = partial(self._ahead.claim, clients=self._clients)
+            view = EarlyGrid(claim, self._grid, nodes, _PATIENCE, given.inspect, late.remind)
             settings = ConfigRecord({"stage": stage.number, "round": number, **plan.settings})
             sent = list(strategy.configure_train(overall, arrays, settings, view))
             coded = [wire.encode(message) for message in sent]

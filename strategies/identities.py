@@ -38,6 +38,21 @@ class Identity:
     token: IdentityToken
 
 
+def identity_question(
+    node: int,
+    stage: int,
+    group_id: str,
+    ttl: float,
+    lessons: Mapping[str, ConfigRecordValues] = MappingProxyType({}),
+) -> Message:
+    """Write the question for a node's identity in a stage; ``ttl``: seconds that it lives.
+
+    See `ask_identities` for the other parameters.
+    """
+    content = RecordDict({CONFIG: ConfigRecord({"stage": stage, **lessons})})
+    return Message(content, node, IDENTITY_QUERY, ttl=ttl, group_id=group_id)
+
+
 def ask_identities(
     grid: Grid,
     nodes: Iterable[int],
@@ -71,16 +86,7 @@ def ask_identities(
     failed : dict[int, str]
         Node to the reason why there is none.
     """
-    messages = [
-        Message(
-            RecordDict({CONFIG: ConfigRecord({"stage": stage, **lessons})}),
-            node,
-            IDENTITY_QUERY,
-            ttl=timeout,
-            group_id=group_id,
-        )
-        for node in nodes
-    ]
+    messages = [identity_question(node, stage, group_id, timeout, lessons) for node in nodes]
     if not messages:
         return {}, {}
     sent = [message.metadata for message in messages]
