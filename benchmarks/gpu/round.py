@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from command import start
+from idle import finished_rounds
 from memory import FOLDER
 from page import Notebook, Page, Rows, Target, Value
 from random_llava import save_folder
@@ -89,28 +90,13 @@ def phases(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Value]]:
     on one GPU wait for each other in ``wait``) the time in which no client trains at all: what
     Flower and our loop cost.
     """
-    replies: list[tuple[float, float]] = []
-    for event in events:
-        if event["event"] == "client-replied":
-            replies.append((event["time"] - event["seconds"], event["time"]))
-        if event["event"] == "round-finished":
-            seconds: dict[str, float] = event["seconds"]
-            break
-    else:
+    rounds = finished_rounds(events)
+    if not rounds:
         raise SystemExit("The run's ledger holds no finished round.")
-    whole = sum(seconds.values())
-    outside = max(0.0, whole - _covered(replies))
-    rows = {**{name: seconds[name] for name in _PHASES}, OUTSIDE: outside, _WHOLE: whole}
-    return {name: {_SECONDS: s, _SHARE: 100 * s / whole} for name, s in rows.items()}
-
-
-def _covered(spans: Sequence[tuple[float, float]]) -> float:
-    """Length of the union of intervals."""
-    total, reached = 0.0, float("-inf")
-    for begin, end in sorted(spans):
-        total += max(0.0, end - max(begin, reached))
-        reached = max(reached, end)
-    return total
+    first = rounds[0]
+    rows = {name: first.seconds[name] for name in _PHASES}
+    rows |= {OUTSIDE: first.idle, _WHOLE: first.whole}
+    return {name: {_SECONDS: s, _SHARE: 100 * s / first.whole} for name, s in rows.items()}
 
 
 def _share(rows: Rows) -> float:
