@@ -60,8 +60,15 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 step() { echo "$(date +%T) $1"; }
+# podman-compose wants to be told of the profile, its first versions know none.
+profile=""
+# shellcheck disable=SC2086
+if $COMPOSE --help 2>/dev/null | grep -q -e --profile; then
+    profile="--profile cli"
+fi
 # Connections to the engine would read this script's own input.
-cli() { compose --profile cli run --rm -T cli "$@" </dev/null; }
+# shellcheck disable=SC2086
+cli() { compose $profile run --rm -T cli "$@" </dev/null; }
 healthy() { compose exec -T "$@" </dev/null >/dev/null 2>&1; }
 
 step "building the image ($COMPOSE)"

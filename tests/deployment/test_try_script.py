@@ -11,24 +11,10 @@ import pytest
 from deployed import ROOT
 
 SCRIPT = ROOT / "docker" / "try.sh"
-TOOLS = [
-    "cat",
-    "chmod",
-    "chown",
-    "cp",
-    "date",
-    "dirname",
-    "grep",
-    "id",
-    "mkdir",
-    "mktemp",
-    "mv",
-    "rm",
-    "sleep",
-    "tail",
-    "timeout",
-]
-TOOLS += ["openssl", "ssh-keygen"]
+TOOLS = (
+    *("cat", "chmod", "chown", "cp", "date", "dirname", "grep", "id", "mkdir", "mktemp", "mv"),
+    *("openssl", "rm", "sleep", "ssh-keygen", "tail", "timeout"),
+)
 
 
 @pytest.fixture
