@@ -53,6 +53,8 @@ cleanup() {
         compose logs 2>&1 | tail -n 100 >&2 || true
     fi
     compose down --volumes >/dev/null 2>&1 || echo "try: '$COMPOSE -p fcit-try down' failed" >&2
+    # podman-compose 1.0 forgets its network.
+    $engine network rm fcit-try_default >/dev/null 2>&1 || true
     rm -rf "$FCIT_FOLDER"
     exit "$code"
 }
@@ -83,7 +85,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 step "starting SuperLink and SuperNodes"
-compose up --detach 2>"$FCIT_FOLDER/up.log" || { cat "$FCIT_FOLDER/up.log" >&2; fail "no federation"; }
+compose up --detach >"$FCIT_FOLDER/up.log" 2>&1 || { cat "$FCIT_FOLDER/up.log" >&2; fail "no federation"; }
 check=/usr/local/lib/fcit/health.py
 began=$(date +%s)
 until healthy superlink python $check https://localhost:8000/health /certificates/ca.crt \
@@ -104,5 +106,7 @@ cli fcit run --preset mini-smoke --clients 2 --set clients-per-round=2 --out /ru
     >"$FCIT_FOLDER/simulation.log" 2>&1 || { tail -n 40 "$FCIT_FOLDER/simulation.log" >&2; fail "no simulation"; }
 
 step "comparing"
-cli python /runs/same_run.py /runs/federation /runs/simulation
+cli python /runs/same_run.py /runs/federation /runs/simulation >"$FCIT_FOLDER/compare.log" 2>&1 \
+    || { tail -n 5 "$FCIT_FOLDER/compare.log" >&2; fail "the two runs differ"; }
+grep "same to the bit" "$FCIT_FOLDER/compare.log"
 step "taking all down"

@@ -73,7 +73,8 @@ def test_whatever_fails_all_is_taken_down(machine, fails, words):
     done = tried(machine, FCIT_TRY_SECONDS="1")
     assert done.returncode == 1 and words in done.stderr
     asked = calls.read_text().splitlines()
-    assert asked[-1].endswith("/docker/compose.yaml down --volumes")
+    assert asked[-2].endswith("/docker/compose.yaml down --volumes")
+    assert asked[-1].endswith("network rm fcit-try_default")
     assert os.listdir(machine / "tmp") == []
     # Never as root, and in a project of its own beside a federation that is in use.
     steps = [line for line in asked if "compose.yaml" in line]
