@@ -38,6 +38,7 @@ def engine(machine: Path, fails: str) -> Path:
     program.write_text(
         f'#!/bin/sh\necho "$FCIT_UID:$FCIT_GID $*" >>{calls}\n'
         f'case "$*" in *"{fails}"*) echo it broke >&2; exit 3 ;; esac\n'
+        "echo SuperNode ID: 1\n"
     )
     program.chmod(0o755)
     return calls
@@ -64,7 +65,7 @@ def test_no_engine_is_said_and_nothing_is_left(machine):
     [
         ("build superlink", "try: no image"),
         ("up --detach", "try: no federation"),
-        ("exec -T supernode-1", "did not come up within 1 s"),
+        ("logs supernode-1", "did not come up within 1 s"),
         ("flwr run", "try: no result"),  # the engine is content, but no run folder is there
     ],
 )
