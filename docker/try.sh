@@ -31,7 +31,7 @@ name the command: COMPOSE='podman compose' docker/try.sh" 2
 fi
 case $COMPOSE in podman*) engine=podman ;; *) engine=docker ;; esac
 
-# Containers run as whoever owns the files: this user, who is root within a rootless engine. Root itself hands them over.
+# Containers run as whoever owns the files: this user, who is root within a rootless engine. Root hands them over.
 FCIT_UID=$(id -u) FCIT_GID=$(id -g)
 if [ "$FCIT_UID" = 0 ]; then
     FCIT_UID=1000 FCIT_GID=1000

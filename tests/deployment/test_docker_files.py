@@ -147,6 +147,16 @@ def test_layers_that_cost_minutes_hold_nothing_of_ours():
     assert "--no-deps" in steps[installs[2]]
 
 
+def test_the_commit_is_that_of_this_build():
+    """Podman 4 takes an ENV from its cache, unless a RUN before it was given the argument."""
+    steps = [f"{word} {rest}" for word, rest in instructions()]
+    declared = steps.index('ARG FCIT_COMMIT=""')
+    told = steps.index("ENV FCIT_COMMIT=$FCIT_COMMIT")
+    assert any(step.startswith("RUN") for step in steps[declared:told])
+    # Without a value it is the environment's; podman-compose 1.0 keeps `${FCIT_COMMIT:-}` as text.
+    assert SERVICES["superlink"]["build"]["args"]["FCIT_COMMIT"] is None
+
+
 def test_gpus_are_reserved_for_all_that_compute():
     assert sorted(GPU["services"]) == sorted(DAEMONS)
     for service in GPU["services"].values():
