@@ -23,7 +23,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check -c con
 TICK      := ( while sleep 8 >/dev/null; do echo "  … still installing"; done ) & tick=$$!; trap 'kill $$tick' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run smoke table test lint format pretrain clean
+.PHONY: help setup run smoke table test lint format containers pretrain clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ lint: $(READY) ## check style and types
 format: $(READY) ## put the code into the agreed format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+containers: ## try docker/: a run through a federation in containers, against a simulation (COMPOSE="podman compose" to choose)
+	@TORCH_INDEX="$(or $(TORCH_INDEX),$(CPU_INDEX))" docker/try.sh
 
 pretrain: $(READY) ## train the mini base model again (long; the weights are shipped)
 	@set -e; for seed in 0 1 2; do \

@@ -88,7 +88,7 @@ class TokenBook:
             KeptRound(
                 *place,
                 counts={names[client]: tokens[client][1] for client in names},
-                tasks={names[client]: tasks for client, tasks in delivered.items()},
+                tasks={names[client]: delivered[client] for client in sorted(delivered)},
                 delivered=[names[client] for client in sorted(delivered)],
             )
         )
