@@ -161,7 +161,7 @@ def _environment(home: Path, app_dir: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": local,
         "no_proxy": local,
-        COMMIT_VARIABLE: source_commit(app_dir) or "",
+        COMMIT_VARIABLE: source_commit(app_dir) or os.environ.get(COMMIT_VARIABLE, ""),
         MARK_VARIABLE: str(home),
     }
 
