@@ -14,6 +14,7 @@ import pytest
 import round as one_round
 import torch
 import training
+from idle import finished_rounds
 from page import NOT_YET, PAGES, Notebook, Page, Target
 from random_llava import build_base
 from sizes import SIZES, WARM_UP
@@ -80,8 +81,14 @@ def test_phases_of_a_round_and_the_time_in_which_nobody_trains() -> None:
         {"event": "client-replied", "time": 106.0, "seconds": 4.0},
         {"event": "client-replied", "time": 107.0, "seconds": 5.0},
         {"event": "client-replied", "time": 112.0, "seconds": 3.0},
-        {"event": "round-finished", "time": 114.0, "seconds": seconds},
+        {"event": "round-finished", "time": 114.0, "seconds": seconds, "stage": 1, "round": 1},
+        {"event": "client-replied", "time": 121.0, "seconds": 4.0},
+        {"event": "round-finished", "time": 124.0, "seconds": seconds, "stage": 1, "round": 2},
         {"event": "client-replied", "time": 999.0, "seconds": 9.0},
+    ]
+    assert [(r.number, r.whole, r.idle) for r in finished_rounds(events)] == [
+        (1, 14.0, 6.0),
+        (2, 14.0, 10.0),
     ]
     rows = one_round.phases(events)
     # 102-107 and 109-112 of 14 seconds

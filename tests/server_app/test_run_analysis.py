@@ -121,7 +121,7 @@ def test_general_ability_before_and_after(tiny_folder, tmp_path, monkeypatch, af
         return SkillScores({"read": 10.0 * len(bank.subspaces)}, 50.0, 25.0)
 
     monkeypatch.setattr(Evaluator, "general", general)
-    monkeypatch.setattr("fcit_app.preflight._no_skill_set", lambda config: [])
+    monkeypatch.setattr("fcit_app.config.contradictions._no_skill_set", lambda config: [])
     settings = {"evaluate__general": True, "evaluate__general_after": after}
     analysis = read_analysis(serve(run_config(tiny_folder, tmp_path / "run", **settings)).path)
     assert banks == [0, *(count for count in measured if count)]
