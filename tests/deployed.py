@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -82,11 +82,6 @@ class Command:
         except subprocess.TimeoutExpired:
             raise AssertionError(self.text()[-6000:]) from None
 
-    def terminate(self) -> int:
-        """End it as a supervisor does; its exit code."""
-        self.process.terminate()
-        return self.wait(180)
-
     def kill(self) -> None:
         """End it, and all below, as a power failure does."""
         while living := self.living():
@@ -94,6 +89,13 @@ class Command:
                 process.send_signal(signal.SIGKILL)
             time.sleep(0.05)
         self.process.wait(10)
+
+
+def terminate(commands: Sequence[Command]) -> list[int]:
+    """End commands as a supervisor does, all at once; their exit codes."""
+    for command in commands:
+        command.process.terminate()
+    return [command.wait(180) for command in commands]
 
 
 class Federation:

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from fcit_app.errors import RunError
 from fcit_app.launch.app_dir import find_app_dir
@@ -20,6 +21,7 @@ from fcit_app.runs.environment import COMMIT_VARIABLE, source_commit
 
 _LINES = 200
 _END_WITHIN = 15.0
+_FOLLOW_WITHIN = 2.0
 
 
 def run_program(
@@ -76,8 +78,10 @@ def run_program(
         if interruption:
             before_end(family)
             process.terminate()
-            # Flower takes leave of its SuperLink, and its executor follows by itself.
-            family.wait(_END_WITHIN)
+            with suppress(subprocess.TimeoutExpired):  # it takes leave of its SuperLink
+                process.wait(_END_WITHIN)
+            # Its executor would go on asking for it half a minute long.
+            family.wait(_FOLLOW_WITHIN)
         survivors = family.end()
     code = process.wait()
     reader.join(5.0)

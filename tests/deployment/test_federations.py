@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 from certificate_script import make_certificates
-from deployed import SMALL, finished
+from deployed import SMALL, finished, terminate
 
 from fcit_app.runs import RunFolder, read_result
 
@@ -39,8 +39,8 @@ def test_tls_and_node_authentication(federation, tmp_path):
     found = finished(secure, tmp_path / "deployed", settings)
     assert twin.wait(300) == 1
     assert "a SuperNode with this key still counts as connected" in twin.text()
-    assert [node.terminate() for node in nodes] == [143] * 4
-    assert link.terminate() == 143
+    assert terminate(nodes) == [143] * 4
+    assert terminate([link]) == [143]
     assert [command.living() for command in (*nodes, link)] == [[]] * 5
 
     out = tmp_path / "simulated"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app_runs import serve
-from deployed import SMALL, wait_until
+from deployed import SMALL, terminate, wait_until
 from in_process_grid import InProcessGrid
 from same_runs import everything
 
@@ -27,7 +27,7 @@ def test_tls_alone_and_a_superlink_that_is_told_to_end(federation, tmp_path):
     settings = {**SMALL, "method": "finetune", "clients-per-round": 1}
     run = secure.start_run({**settings, "out": str(out)})
     wait_until(lambda: happened(out, "round-started", 1), run, 900)
-    assert link.terminate() == 143
+    assert terminate([link]) == [143]
     assert link.living() == []
     assert f"{out}: stopping when the step under way is done, in 10:00 at the latest" in link.text()
     assert f"{out}: Saved up to stage 1, round 1; go on with" in link.text()
