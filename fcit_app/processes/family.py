@@ -8,6 +8,7 @@ search looks for the run's mark in the environment of the rest.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 
 import psutil
@@ -38,9 +39,14 @@ class Family:
 
     def refresh(self) -> None:
         """Record the present descendants, which are lost to sight once their parents die."""
-        for process in [p for p in self._known if lives(p)]:
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                self._known.update(process.children(recursive=True))
+        # A search reads the whole process table, so the oldest comes first: a child that a search
+        # has found lives, and needs none of its own.
+        found: set[psutil.Process] = set()
+        for process in sorted(self._known, key=_began):
+            if process not in found and lives(process):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    found.update(process.children(recursive=True))
+        self._known |= found
 
     def alive(self) -> list[psutil.Process]:
         """List the processes that still live, found by descent or by the mark."""
@@ -90,6 +96,14 @@ class Family:
         except (psutil.Error, OSError):
             # Another user's process, or one that has just ended: not ours either way.
             return False
+
+
+def _began(process: psutil.Process) -> float:
+    """When a process began; those that have just ended come last."""
+    try:
+        return float(process.create_time())
+    except psutil.NoSuchProcess:
+        return math.inf
 
 
 def end_in_order(family: Family) -> list[int]:
