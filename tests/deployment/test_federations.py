@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
+from app_runs import serve
 from certificate_script import make_certificates
-from deployed import SMALL, finished, terminate
+from deployed import finished, terminate
+from in_process_grid import InProcessGrid
+from same_runs import everything
 
-from fcit_app.runs import RunFolder, read_result
+from client_app.app import app as client_app
+from fcit_app.runs import RunFolder
 
 
 def test_tls_and_node_authentication(federation, tmp_path):
@@ -43,16 +46,8 @@ def test_tls_and_node_authentication(federation, tmp_path):
     assert terminate([link]) == [143]
     assert [command.living() for command in (*nodes, link)] == [[]] * 5
 
-    out = tmp_path / "simulated"
-    changes = [f"--set={key}={value}" for key, value in {**SMALL, **settings}.items()]
-    secure.run("simulation", f"fcit run --clients 4 --out {out} {' '.join(changes)}", 900)
-    same_to_the_bit(found, RunFolder(out))
-
-
-def same_to_the_bit(one: RunFolder, other: RunFolder) -> None:
-    arrays = [folder.read_state().arrays for folder in (one, other)]
-    assert arrays[0].keys() == arrays[1].keys() and len(arrays[0]) > 10
-    for name, array in arrays[0].items():
-        assert np.array_equal(array, arrays[1][name]), name
-    results = [read_result(folder.path).model_dump(exclude={"seconds"}) for folder in (one, other)]
-    assert results[0] == results[1]
+    # As a simulation's, whose bits are this process's: tests/end_to_end/test_flwr_run.py.
+    alone = {**found.read_config(), "out": str(tmp_path / "alone")}
+    serve(alone, InProcessGrid(client_app, 4, run_config=alone))
+    assert len(found.read_state().arrays) > 10
+    assert everything(found) == everything(RunFolder(tmp_path / "alone"))

@@ -8,10 +8,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from app_runs import serve
 from marked_processes import BIN, marked, run_marked
+from same_runs import everything
 
 from fcit_app.launch import find_app_dir
-from fcit_app.runs import read_ledger, read_result
+from fcit_app.runs import RunFolder, read_ledger, read_result
 
 
 def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
@@ -32,6 +34,10 @@ def test_disco_from_the_command_line(tmp_path: Path, mark: str) -> None:
     assert (out / "state" / "round.safetensors").is_file()
     assert "round 1/1" in done.stderr and "loss" in done.stderr
     assert not marked(mark)
+
+    # Ray and Flower's engine change no bit: what tests of one process say holds for simulations.
+    alone = {**RunFolder(out).read_config(), "out": str(tmp_path / "alone")}
+    assert everything(RunFolder(out)) == everything(serve(alone))
 
     again = run_marked(command, mark, tmp_path)
     assert again.returncode == 2
